@@ -1,0 +1,52 @@
+/* limits.h - every limit of sandmux has its name here. Beyond one the answer is a clear error that names it;
+ * nothing is lost. Sizes in bytes unless the name says otherwise. */
+#ifndef SMX_BASE_LIMITS_H
+#define SMX_BASE_LIMITS_H
+
+/* HTTP: heads and bodies (Daytona's clients send heads of up to 64 KiB) */
+#define SMX_HTTP_HEAD_MAX (96 * 1024)
+#define SMX_HTTP_HEADERS_MAX 100
+#define SMX_HTTP_JSON_BODY_MAX (1024 * 1024)
+#define SMX_HTTP_CHUNK_LINE_MAX 256
+#define SMX_HTTP_HEAD_TIMEOUT_MS 10000
+#define SMX_HTTP_IDLE_TIMEOUT_MS 620000
+#define SMX_HTTP_WRITE_TIMEOUT_MS 30000
+#define SMX_HTTP_STREAM_TIMEOUT_MS 600000
+#define SMX_HTTP_CONNECTIONS_PER_PEER 8192
+
+/* Event loop */
+#define SMX_FIBER_STACK (256 * 1024)
+#define SMX_FIBER_YIELD_BYTES (256 * 1024)
+#define SMX_WORKERS 4
+
+/* JSON and RPC */
+#define SMX_JSON_DEPTH_MAX 32
+#define SMX_JSON_MAX (4 * 1024 * 1024)
+#define SMX_RPC_ENVELOPE_MAX (4 * 1024 * 1024)
+#define SMX_WS_MESSAGE_MAX (1024 * 1024)
+
+/* Sandboxes */
+#define SMX_PATH_MAX 4096
+#define SMX_NAME_LEN_MAX 63
+#define SMX_TEMPLATE_LEN_MAX 127
+#define SMX_METADATA_ENTRIES_MAX 64
+#define SMX_METADATA_VALUE_MAX 4096
+#define SMX_ENV_ENTRIES_MAX 256
+#define SMX_ENV_BYTES_MAX (128 * 1024)
+#define SMX_ARGS_MAX 1024
+#define SMX_ARGS_BYTES_MAX (128 * 1024)
+#define SMX_EXEC_OUTPUT_DEFAULT (16 * 1024 * 1024)
+#define SMX_EXEC_OUTPUT_MAX (64 * 1024 * 1024)
+#define SMX_LIST_DEFAULT 100
+#define SMX_LIST_MAX 1000
+
+/* Engine and agent */
+#define SMX_ENGINE_MESSAGE_MAX (192 * 1024)
+#define SMX_AGENT_PROCESSES_MAX 4096
+#define SMX_AGENT_CONNECTIONS_MAX 1024
+#define SMX_AGENT_FILE_CHILDREN_MAX 16
+#define SMX_STDOUT_CHUNK (32 * 1024)
+#define SMX_PTY_CHUNK (16 * 1024)
+#define SMX_EXIT_KEPT_MS 30000
+
+#endif
