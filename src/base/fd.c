@@ -73,31 +73,41 @@ int smx_write_full(int fd, const void *data, size_t n)
     return 0;
 }
 
+/* Reads the next piece: its length, 0 at the end, or an error. A full buffer must be at the end. */
+static ssize_t read_piece(int fd, const char *path, struct smx_buf *buf, struct smx_err *err)
+{
+    size_t room = SMX_MIN(buf->max - buf->len, (size_t)READ_STEP);
+    char probe, *dst = &probe;
+    ssize_t n;
+
+    if (room > 0 && smx_buf_reserve(buf, room) < 0)
+        return smx_err_oom(err);
+    if (room > 0)
+        dst = buf->data + buf->len;
+    do
+        n = read(fd, dst, room > 0 ? room : 1);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return smx_err_errno(err, errno, "reading '%s'", path);
+    if (n > 0 && room == 0)
+        return smx_err_set(err, SMX_E_TOO_LARGE, "'%s' is larger than %zu bytes", path, buf->max);
+    buf->len += (size_t)n;
+    return n;
+}
+
 int smx_read_file_at(int dirfd, const char *path, struct smx_buf *buf, struct smx_err *err)
 {
     SMX_CLEANUP(smx_closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-    int r;
+    ssize_t n;
 
     if (fd < 0)
         return smx_err_errno(err, errno, "opening '%s'", path);
-    for (;;) {
-        ssize_t n;
-
-        r = smx_buf_reserve(buf, READ_STEP);
-        if (r == -SMX_E_TOO_LARGE)
-            return smx_err_set(err, SMX_E_TOO_LARGE, "'%s' is larger than %zu bytes", path, buf->max);
-        if (r < 0)
-            return smx_err_oom(err);
-        n = read(fd, buf->data + buf->len, READ_STEP);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return smx_err_errno(err, errno, "reading '%s'", path);
-        buf->len += (size_t)n;
+    do
+        n = read_piece(fd, path, buf, err);
+    while (n > 0);
+    if (buf->data)
         buf->data[buf->len] = '\0';
-        if (n == 0)
-            return 0;
-    }
+    return (int)n;
 }
 
 static int sync_parent(int dirfd, const char *path)

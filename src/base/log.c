@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/time.h"
+#include "base/clock.h"
 
 enum { LOG_LINE_MAX = 1024 };
 

@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/test.h"
-#include "base/time.h"
+#include "base/clock.h"
 
 TEST(buffer_stops_at_its_maximum)
 {

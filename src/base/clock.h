@@ -1,7 +1,7 @@
-/* time.h - clocks. Deadlines are monotonic nanoseconds (CLOCK_BOOTTIME, so that they go on in suspend); wall
+/* clock.h - clocks. Deadlines are monotonic nanoseconds (CLOCK_BOOTTIME, so that they go on in suspend); wall
  * clock is milliseconds since 1970 and only for people and records. */
-#ifndef SMX_BASE_TIME_H
-#define SMX_BASE_TIME_H
+#ifndef SMX_BASE_CLOCK_H
+#define SMX_BASE_CLOCK_H
 
 #include <stdbool.h>
 #include <stdint.h>

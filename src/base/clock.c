@@ -1,5 +1,5 @@
-/* time.c - see time.h. */
-#include "base/time.h"
+/* clock.c - see clock.h. */
+#include "base/clock.h"
 
 #include <stdio.h>
 #include <string.h>
