@@ -1,5 +1,6 @@
 /** sandmux/error.h - errors of libsandmux.
- * Every call returns 0 or -SMX_E_<code>; details are in a caller-owned struct that needs no clean-up. */
+ * Every call returns 0 or -SMX_E_<code>; details are in a caller-owned struct that needs no
+ * clean-up. */
 #ifndef SANDMUX_ERROR_H
 #define SANDMUX_ERROR_H
 

@@ -110,7 +110,8 @@ int smx_buf_check(const struct smx_buf *b, struct smx_err *err)
 {
     if (!b->failed)
         return 0;
-    return smx_err_set(err, SMX_E_TOO_LARGE, "the result exceeds %zu bytes or the memory at hand", b->max);
+    return smx_err_set(
+        err, SMX_E_TOO_LARGE, "the result exceeds %zu bytes or the memory at hand", b->max);
 }
 
 char *smx_buf_steal(struct smx_buf *b)

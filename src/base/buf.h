@@ -1,6 +1,6 @@
-/* buf.h - a growing byte buffer that cannot be unbounded: its maximum is given at init. The bytes are always
- * followed by a NUL. Overflowing the maximum or the heap leaves the content as it was and sets @failed, which
- * sticks, so that a chain of appends can be checked once at its end. */
+/* buf.h - a growing byte buffer that cannot be unbounded: its maximum is given at init. The bytes
+ * are always followed by a NUL. Overflowing the maximum or the heap leaves the content as it was
+ * and sets @failed, which sticks, so that a chain of appends can be checked once at its end. */
 #ifndef SMX_BASE_BUF_H
 #define SMX_BASE_BUF_H
 
@@ -30,7 +30,8 @@ void smx_buf_consume(struct smx_buf *b, size_t n);
 void smx_buf_reset(struct smx_buf *b); /* len 0, failed cleared, memory kept */
 /* 0, or the error that made an append fail. */
 int smx_buf_check(const struct smx_buf *b, struct smx_err *err);
-/* The content as a string that the caller frees; the buffer is empty afterwards. NULL when failed. */
+/* The content as a string that the caller frees; the buffer is empty afterwards. NULL when failed.
+ */
 char *smx_buf_steal(struct smx_buf *b);
 
 #endif

@@ -1,5 +1,6 @@
-/* cleanup.h - scope-bound ownership. SMX_CLEANUP(fn) runs fn(&variable) when the scope ends, except across
- * exit, exec and longjmp (which we do not use). Hand a resource over with *ret_x = smx_take(&x). */
+/* cleanup.h - scope-bound ownership. SMX_CLEANUP(fn) runs fn(&variable) when the scope ends, except
+ * across exit, exec and longjmp (which we do not use). Hand a resource over with *ret_x =
+ * smx_take(&x). */
 #ifndef SMX_BASE_CLEANUP_H
 #define SMX_BASE_CLEANUP_H
 
@@ -8,23 +9,23 @@
 #define SMX_CLEANUP(fn) __attribute__((cleanup(fn)))
 
 /* Yields the pointer and leaves NULL behind. */
-#define smx_take(pp)                  \
-    (__extension__({                  \
-        __typeof__(pp) pp_ = (pp);    \
-        __typeof__(*pp_) v_ = *pp_;   \
-        *pp_ = NULL;                  \
-        v_;                           \
+#define smx_take(pp)                \
+    (__extension__({                \
+        __typeof__(pp) pp_ = (pp);  \
+        __typeof__(*pp_) v_ = *pp_; \
+        *pp_ = NULL;                \
+        v_;                         \
     }))
 
 /* Defines name##p(T **) for SMX_CLEANUP from a destructor that accepts NULL. */
-#define SMX_DEFINE_CLEANUP(type, destroy)              \
-    static inline void destroy##p(type **pp)           \
-    {                                                  \
-        destroy(*pp);                                  \
+#define SMX_DEFINE_CLEANUP(type, destroy)    \
+    static inline void destroy##p(type **pp) \
+    {                                        \
+        destroy(*pp);                        \
     }
 
 #define SMX_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define SMX_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define SMX_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define SMX_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define SMX_MUST_USE __attribute__((warn_unused_result))
 #define SMX_UNUSED __attribute__((unused))

@@ -1,5 +1,5 @@
-/* clock.h - clocks. Deadlines are monotonic nanoseconds (CLOCK_BOOTTIME, so that they go on in suspend); wall
- * clock is milliseconds since 1970 and only for people and records. */
+/* clock.h - clocks. Deadlines are monotonic nanoseconds (CLOCK_BOOTTIME, so that they go on in
+ * suspend); wall clock is milliseconds since 1970 and only for people and records. */
 #ifndef SMX_BASE_CLOCK_H
 #define SMX_BASE_CLOCK_H
 

@@ -1,4 +1,5 @@
-/* err.c - error details and the error table. No state, no heap; safe in every thread and under OOM. */
+/* err.c - error details and the error table. No state, no heap; safe in every thread and under OOM.
+ */
 #include "base/err.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@ struct code_row {
 
 static const struct code_row codes[SMX_E_COUNT_] = {
     [SMX_OK] = { "ok", "OK", "", 0 },
-#define SMX_ERROR(symbol, name, retryable, title, hint) [SMX_E_##symbol] = { name, title, hint, retryable },
+#define SMX_ERROR(symbol, name, retryable, title, hint) \
+    [SMX_E_##symbol] = { name, title, hint, retryable },
 #include "base/errors.def"
 #undef SMX_ERROR
 };
@@ -139,7 +141,7 @@ int smx_err_wrap(struct smx_err *err, int r, const char *fmt, ...)
         return r;
     memcpy(old, err->msg, sizeof old);
     if (err->code == SMX_OK) {
-        err->code = (enum smx_code)-r;
+        err->code = (enum smx_code) - r;
         snprintf(old, sizeof old, "%s", smx_code_title(err->code));
     }
     va_start(ap, fmt);

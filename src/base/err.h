@@ -1,5 +1,6 @@
-/* err.h - filling struct smx_err. All functions accept err == NULL and return a negative code, so that a
- * failing path is one line: return smx_err_set(err, SMX_E_INVALID, "cpu must be 1 to %u", max); */
+/* err.h - filling struct smx_err. All functions accept err == NULL and return a negative code, so
+ * that a failing path is one line: return smx_err_set(err, SMX_E_INVALID, "cpu must be 1 to %u",
+ * max); */
 #ifndef SMX_BASE_ERR_H
 #define SMX_BASE_ERR_H
 
@@ -8,9 +9,11 @@
 
 /* Returns -code. The message replaces what was there. */
 int smx_err_set(struct smx_err *err, enum smx_code code, const char *fmt, ...) SMX_PRINTF(3, 4);
-/* Translates an errno value into a code; the message gets ": <strerror>" appended. Returns -code. */
+/* Translates an errno value into a code; the message gets ": <strerror>" appended. Returns -code.
+ */
 int smx_err_errno(struct smx_err *err, int os_errno, const char *fmt, ...) SMX_PRINTF(3, 4);
-/* Puts "context: " before the message; sets code r when err was empty. Returns r, which is negative. */
+/* Puts "context: " before the message; sets code r when err was empty. Returns r, which is
+ * negative. */
 int smx_err_wrap(struct smx_err *err, int r, const char *fmt, ...) SMX_PRINTF(3, 4);
 /* -SMX_E_NO_MEMORY with the standard sentence. */
 int smx_err_oom(struct smx_err *err);

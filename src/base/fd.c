@@ -122,7 +122,8 @@ static int sync_parent(int dirfd, const char *path)
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-int smx_write_file_atomic_at(int dirfd, const char *path, const void *data, size_t n, mode_t mode, struct smx_err *err)
+int smx_write_file_atomic_at(
+    int dirfd, const char *path, const void *data, size_t n, mode_t mode, struct smx_err *err)
 {
     SMX_CLEANUP(smx_closep) int fd = -1;
     char tmp[PATH_LIMIT];

@@ -1,5 +1,5 @@
-/* limits.h - every limit of sandmux has its name here. Beyond one the answer is a clear error that names it;
- * nothing is lost. Sizes in bytes unless the name says otherwise. */
+/* limits.h - every limit of sandmux has its name here. Beyond one the answer is a clear error that
+ * names it; nothing is lost. Sizes in bytes unless the name says otherwise. */
 #ifndef SMX_BASE_LIMITS_H
 #define SMX_BASE_LIMITS_H
 

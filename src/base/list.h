@@ -11,10 +11,12 @@ struct smx_list {
 };
 
 #define SMX_LIST_ENTRY(node, type, member) SMX_CONTAINER_OF(node, type, member)
-#define SMX_LIST_FOREACH(it, head) for (struct smx_list *it = (head)->next; it != (head); it = it->next)
+#define SMX_LIST_FOREACH(it, head) \
+    for (struct smx_list *it = (head)->next; it != (head); it = it->next)
 /* The body may unlink or free the element. */
-#define SMX_LIST_FOREACH_SAFE(it, head) \
-    for (struct smx_list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
+#define SMX_LIST_FOREACH_SAFE(it, head)                                           \
+    for (struct smx_list *it = (head)->next, *it##_next = it->next; it != (head); \
+         it = it##_next, it##_next = it->next)
 
 static inline void smx_list_init(struct smx_list *l)
 {

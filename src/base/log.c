@@ -1,5 +1,6 @@
-/* log.c - see log.h. A record is formatted on the stack and written by one write(2), so that lines of several
- * processes do not mix. Control characters become spaces: a hostile string cannot forge a line. */
+/* log.c - see log.h. A record is formatted on the stack and written by one write(2), so that lines
+ * of several processes do not mix. Control characters become spaces: a hostile string cannot forge
+ * a line. */
 #include "base/log.h"
 
 #include <stdarg.h>

@@ -1,5 +1,6 @@
-/* log.h - one line a record on stderr: time level program message key=value ... (logfmt values are quoted).
- * Libraries log at debug only; the boundary of a request logs once. Secrets never get here. */
+/* log.h - one line a record on stderr: time level program message key=value ... (logfmt values are
+ * quoted). Libraries log at debug only; the boundary of a request logs once. Secrets never get
+ * here. */
 #ifndef SMX_BASE_LOG_H
 #define SMX_BASE_LOG_H
 

@@ -29,7 +29,7 @@ static uint64_t sip_hash(const uint64_t seed[2], const char *key)
 {
     size_t len = strlen(key), left = len;
     uint64_t v[4] = { seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d,
-                      seed[0] ^ 0x6c7967656e657261, seed[1] ^ 0x7465646279746573 };
+        seed[0] ^ 0x6c7967656e657261, seed[1] ^ 0x7465646279746573 };
     uint64_t block;
 
     for (; left >= 8; left -= 8, key += 8) {

@@ -1,5 +1,5 @@
-/* map.h - a hash table from strings to pointers, open addressing, seeded per table against chosen keys. Keys
- * are borrowed: they live in the value and must not change while it is in the table. */
+/* map.h - a hash table from strings to pointers, open addressing, seeded per table against chosen
+ * keys. Keys are borrowed: they live in the value and must not change while it is in the table. */
 #ifndef SMX_BASE_MAP_H
 #define SMX_BASE_MAP_H
 
@@ -26,7 +26,8 @@ void *smx_map_get(const struct smx_map *m, const char *key);
 /* 0, -SMX_E_EXISTS (nothing changed) or -SMX_E_NO_MEMORY. value is not NULL. */
 int smx_map_put(struct smx_map *m, const char *key, void *value) SMX_MUST_USE;
 void *smx_map_remove(struct smx_map *m, const char *key); /* the value, or NULL */
-/* Iterates: *pos starts at 0; NULL at the end. Removing the returned key is allowed, adding is not. */
+/* Iterates: *pos starts at 0; NULL at the end. Removing the returned key is allowed, adding is not.
+ */
 void *smx_map_next(const struct smx_map *m, size_t *pos);
 
 #endif

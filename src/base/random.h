@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void smx_random(void *data, size_t n); /* never fails: getrandom blocks only before the first seed */
+void smx_random(
+    void *data, size_t n); /* never fails: getrandom blocks only before the first seed */
 uint64_t smx_random_u64(void);
 enum { SMX_ID_LEN = 21 };
 /* A sandbox id: 'i' and 20 characters of [a-z0-9], evenly distributed, and a NUL. */

@@ -168,7 +168,8 @@ void smx_hex_encode(char *dst, const void *data, size_t n)
     dst[2 * n] = '\0';
 }
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char base64_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void smx_base64_encode(char *dst, const void *data, size_t n)
 {

@@ -1,5 +1,5 @@
-/* str.h - strict conversions and small string helpers. Parsers accept exactly what they document: no sign,
- * space or trailing byte is skipped. */
+/* str.h - strict conversions and small string helpers. Parsers accept exactly what they document:
+ * no sign, space or trailing byte is skipped. */
 #ifndef SMX_BASE_STR_H
 #define SMX_BASE_STR_H
 
@@ -52,7 +52,8 @@ static inline size_t smx_base64_size(size_t n)
 }
 /* Standard alphabet with padding; writes smx_base64_size(n) bytes, no NUL. */
 void smx_base64_encode(char *dst, const void *data, size_t n);
-/* Accepts standard and URL alphabets, padded or not; dst has room for n / 4 * 3 + 3. Returns bytes or -1. */
+/* Accepts standard and URL alphabets, padded or not; dst has room for n / 4 * 3 + 3. Returns bytes
+ * or -1. */
 ptrdiff_t smx_base64_decode(void *dst, const char *src, size_t n);
 
 /* Sandbox names, profiles, template names: [a-z0-9][a-z0-9._-]{0,62} */

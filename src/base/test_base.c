@@ -51,10 +51,14 @@ TEST(numbers_are_parsed_strictly)
         bool ok;
         uint64_t value;
     } rows[] = {
-        { "0", true, 0 },         { "18446744073709551615", true, UINT64_MAX },
-        { "18446744073709551616", false, 0 }, { "", false, 0 },
-        { "+1", false, 0 },       { " 1", false, 0 },
-        { "1 ", false, 0 },       { "0x5", false, 0 },
+        { "0", true, 0 },
+        { "18446744073709551615", true, UINT64_MAX },
+        { "18446744073709551616", false, 0 },
+        { "", false, 0 },
+        { "+1", false, 0 },
+        { " 1", false, 0 },
+        { "1 ", false, 0 },
+        { "0x5", false, 0 },
         { "-1", false, 0 },
     };
 

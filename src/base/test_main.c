@@ -1,4 +1,5 @@
-/* test_main.c - runs the registered tests in order of appearance and prints TAP. argv[1]: only that test. */
+/* test_main.c - runs the registered tests in order of appearance and prints TAP. argv[1]: only that
+ * test. */
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -49,7 +50,8 @@ int main(int argc, char **argv)
         t->run();
         n++;
         bad += failed;
-        printf("%s %d - %s%s%s\n", failed ? "not ok" : "ok", n, t->name, skipped ? " # SKIP " : "", skipped ? skipped : "");
+        printf("%s %d - %s%s%s\n", failed ? "not ok" : "ok", n, t->name, skipped ? " # SKIP " : "",
+            skipped ? skipped : "");
     }
     printf("1..%d\n", n);
     return bad > 0;

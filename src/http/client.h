@@ -1,0 +1,65 @@
+/* client.h - HTTP/1.1 client over one connected descriptor (an agent's socket, a port in a
+ * sandbox), and the relay of an exchange to it. Not for the internet: that is src/fetch. Replies
+ * are parsed as strictly as requests; interim 1xx heads are skipped by http_client_head() except
+ * 101. */
+#ifndef SMX_HTTP_CLIENT_H
+#define SMX_HTTP_CLIENT_H
+
+#include "http/server.h"
+
+struct http_client {
+    struct io_fd fd;
+    struct smx_buf in;       /* read-ahead; released while idle */
+    struct h1_field *fields; /* of the reply being read (owned) */
+    enum h1_method method;
+    enum h1_framing framing; /* of the reply being read */
+    uint64_t left;
+    struct h1_chunked chunked;
+    bool sending_chunked, sent, reading, reusable;
+};
+/* Takes fd, also on failure. */
+int http_client_init(struct http_client *c, int fd, struct smx_err *err);
+void http_client_done(struct http_client *c);
+
+/* [parks] sends a head. fields: raw lines made with h1_write_field(), or NULL. content_length: 0, a
+ * length, or HTTP_CHUNKED; the framing fields are written here. */
+int http_client_send(struct http_client *c, enum h1_method method, struct smx_view target,
+    const struct smx_buf *fields, uint64_t content_length, struct smx_err *err);
+int http_client_write(struct http_client *c, const void *data, size_t n,
+    struct smx_err *err); /* [parks] body bytes */
+int http_client_finish(
+    struct http_client *c, struct smx_err *err); /* [parks] ends a chunked body */
+/* One call for small requests: head and whole body in one write. */
+int http_client_send_all(struct http_client *c, enum h1_method method, struct smx_view target,
+    const struct smx_buf *fields, const void *body, size_t n, struct smx_err *err);
+/* [parks] the reply's head; views live until the next call on c. */
+int http_client_head(
+    struct http_client *c, struct h1_head *ret, uint64_t deadline_ns, struct smx_err *err);
+/* [parks] 1..n body bytes, 0 at the end. A body cut short is -SMX_E_CLOSED. */
+ssize_t http_client_read(
+    struct http_client *c, void *data, size_t n, uint64_t deadline_ns, struct smx_err *err);
+int http_client_read_all(
+    struct http_client *c, struct smx_buf *buf, uint64_t deadline_ns, struct smx_err *err);
+/* True when the whole reply was read and both sides keep the connection. */
+bool http_client_reusable(const struct http_client *c);
+/* Releases the buffers of an idle connection. */
+void http_client_trim(struct http_client *c);
+
+struct http_relay {
+    struct smx_view target;    /* what to ask upstream; p NULL: the exchange's own target */
+    const struct smx_buf *add; /* more request fields, raw lines; NULL none */
+    const char *const
+        *drop; /* NULL-terminated request field names to leave out besides hop-by-hop; NULL none */
+    uint64_t head_timeout_ms; /* for the reply's head; 0: none (an app may think for minutes) */
+};
+/* [parks] forwards the exchange's request and the reply, streaming both ways at the same time, with
+ * back-pressure; upgrades become a two-way byte relay. Client gone: the upstream is dropped at
+ * once. A failure before the reply began is returned and nothing was sent (the caller answers); a
+ * later one aborts the exchange. c is reusable afterwards if http_client_reusable() says so. */
+int http_relay(struct http_exchange *x, struct http_client *c, const struct http_relay *opts,
+    struct smx_err *err);
+/* [parks] bytes both ways until both ends closed their sending side or one broke; early: bytes that
+ * a already sent. */
+void http_pipe(struct io_fd *a, struct io_fd *b, struct smx_view early);
+
+#endif
