@@ -8,6 +8,9 @@
 extern "C" {
 #endif
 
+/* Marks what the shared library exports. */
+#define SMX_API __attribute__((visibility("default")))
+
 enum smx_code {
     SMX_OK = 0,
 #define SMX_ERROR(symbol, name, retryable, title, hint) SMX_E_##symbol,
@@ -25,15 +28,15 @@ struct smx_err {
 };
 
 /** smx_code_name() - wire name such as "sandbox_not_found"; static string, never NULL. */
-const char *smx_code_name(enum smx_code code);
+SMX_API const char *smx_code_name(enum smx_code code);
 /** smx_code_title() - short title for people; static string. */
-const char *smx_code_title(enum smx_code code);
+SMX_API const char *smx_code_title(enum smx_code code);
 /** smx_code_hint() - what to do next; static string. */
-const char *smx_code_hint(enum smx_code code);
+SMX_API const char *smx_code_hint(enum smx_code code);
 /** smx_code_retryable() - 1 if the same call may succeed later without a change. */
-int smx_code_retryable(enum smx_code code);
+SMX_API int smx_code_retryable(enum smx_code code);
 /** smx_code_from_name() - inverse of smx_code_name(); SMX_E_INTERNAL when unknown. */
-enum smx_code smx_code_from_name(const char *name);
+SMX_API enum smx_code smx_code_from_name(const char *name);
 
 #ifdef __cplusplus
 }
