@@ -98,9 +98,9 @@ bool smx_parse_bool(const char *s, bool *ret)
     return false;
 }
 
-/* Length of the valid sequence at p, 0 when it is not UTF-8. */
-static size_t utf8_step(const unsigned char *p, size_t n)
+size_t smx_utf8_step(const void *data, size_t n)
 {
+    const unsigned char *p = data;
     unsigned char c = p[0];
     unsigned char low = 0x80, high = 0xbf;
     size_t len;
@@ -136,7 +136,7 @@ bool smx_utf8_valid(const void *data, size_t n)
     const unsigned char *p = data;
 
     while (n > 0) {
-        size_t step = utf8_step(p, n);
+        size_t step = smx_utf8_step(p, n);
 
         if (step == 0)
             return false;
@@ -166,72 +166,6 @@ void smx_hex_encode(char *dst, const void *data, size_t n)
         dst[2 * i + 1] = digits[p[i] & 15];
     }
     dst[2 * n] = '\0';
-}
-
-static const char base64_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-void smx_base64_encode(char *dst, const void *data, size_t n)
-{
-    const unsigned char *p = data;
-
-    for (; n >= 3; n -= 3, p += 3, dst += 4) {
-        unsigned v = (unsigned)p[0] << 16 | (unsigned)p[1] << 8 | p[2];
-
-        dst[0] = base64_digits[v >> 18];
-        dst[1] = base64_digits[v >> 12 & 63];
-        dst[2] = base64_digits[v >> 6 & 63];
-        dst[3] = base64_digits[v & 63];
-    }
-    if (n > 0) {
-        unsigned v = (unsigned)p[0] << 16 | (n == 2 ? (unsigned)p[1] << 8 : 0);
-
-        dst[0] = base64_digits[v >> 18];
-        dst[1] = base64_digits[v >> 12 & 63];
-        dst[2] = n == 2 ? base64_digits[v >> 6 & 63] : '=';
-        dst[3] = '=';
-    }
-}
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    if (c == '+' || c == '-')
-        return 62;
-    if (c == '/' || c == '_')
-        return 63;
-    return -1;
-}
-
-ptrdiff_t smx_base64_decode(void *dst, const char *src, size_t n)
-{
-    unsigned char *out = dst;
-    size_t len = n;
-    unsigned bits = 0, acc = 0;
-
-    while (len > 0 && n - len < 2 && src[len - 1] == '=')
-        len--;
-    if (len % 4 == 1 || (len != n && n % 4 != 0))
-        return -1;
-    for (size_t i = 0; i < len; i++) {
-        int v = base64_value(src[i]);
-
-        if (v < 0)
-            return -1;
-        acc = acc << 6 | (unsigned)v;
-        bits += 6;
-        if (bits >= 8) {
-            bits -= 8;
-            *out++ = (unsigned char)(acc >> bits);
-            acc &= (1u << bits) - 1;
-        }
-    }
-    return out - (unsigned char *)dst;
 }
 
 bool smx_name_valid(const char *s)

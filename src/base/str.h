@@ -39,6 +39,8 @@ bool smx_parse_u64(struct smx_view v, uint64_t max, uint64_t *ret);
 bool smx_parse_i64(struct smx_view v, int64_t *ret);
 bool smx_parse_bool(const char *s, bool *ret); /* 1 0 true false yes no on off, any case */
 
+/* Length of the sequence that data begins with (n > 0), 0 when it is not UTF-8. */
+size_t smx_utf8_step(const void *data, size_t n);
 bool smx_utf8_valid(const void *data, size_t n);
 /* Compares in time that depends on n only. */
 bool smx_equal_ct(const void *a, const void *b, size_t n);

@@ -97,6 +97,23 @@ TEST(base64_round_trip_of_every_length)
     ASSERT_EQ(smx_base64_decode(back, "=", 1), -1);
 }
 
+TEST(base64_refuses_a_foreign_byte_anywhere)
+{
+    char text[120];
+    unsigned char back[96];
+
+    for (size_t i = 0; i < sizeof text; i++) {
+        memset(text, 'Q', sizeof text);
+        ASSERT_EQ(smx_base64_decode(back, text, sizeof text), 90);
+        text[i] = '_';
+        ASSERT_EQ(smx_base64_decode(back, text, sizeof text), 90);
+        text[i] = '\x80';
+        ASSERT_EQ(smx_base64_decode(back, text, sizeof text), -1);
+        text[i] = '@';
+        ASSERT_EQ(smx_base64_decode(back, text, sizeof text), -1);
+    }
+}
+
 TEST(names_and_ids)
 {
     char id[SMX_ID_LEN + 1];

@@ -1,11 +1,17 @@
 /* json.h - JSON by tables. Decoding fills a struct from a table and refuses what the table does not
  * say: duplicate keys, wrong types, NUL in strings, numbers out of range, more than
  * SMX_JSON_DEPTH_MAX levels; the error carries the key path ("resources.cpu: must be an integer
- * from 1 to 64"). Encoding goes through a capped writer. jansson is included nowhere else.
+ * from 1 to 64"). Encoding goes through a capped writer. The parser is ours and knows no locale:
+ * docs/decisions/001-json-parser.md says why.
  *
  * A decoded struct is zeroed first; what it owns is freed by json_free(). A string that is absent
- * or null stays NULL. A number that is absent keeps the value of the table's fallback; to tell
- * "absent" apart use JSON_HAS. */
+ * or null stays NULL, a number 0; JSON_HAS tells "absent or null" apart. Bounds of a row: for
+ * numbers min and max of the value, for strings and bytes of the length in bytes, for lists of the
+ * count. Bounds are off while both are 0; max 0 means no upper one. A table has at most 64 rows.
+ *
+ * Encoding writes the rows in order. A NULL pointer (string, bytes, raw, object) and a field whose
+ * has is false are left out, or null with JSON_NULLABLE_OUT; lists without entries are [] and {}.
+ */
 #ifndef SMX_JSON_JSON_H
 #define SMX_JSON_JSON_H
 
@@ -37,7 +43,7 @@ enum {
     JSON_OPTIONAL = 0,
     JSON_REQUIRED = 1,
     JSON_LAX_INT = 2,        /* 64-bit numbers as decimal strings too (proto3 JSON) */
-    JSON_OMIT_ZERO = 4,      /* encoder leaves out zero, false, NULL and empty */
+    JSON_OMIT_ZERO = 4,      /* encoder leaves out zero, false and empty */
     JSON_SECRET = 8,         /* never printed: encoders write "***", errors leave the value out */
     JSON_INT_AS_STRING = 16, /* encoder writes 64-bit numbers as strings (proto3 JSON) */
     JSON_NULLABLE_OUT = 32,  /* encoder writes null for NULL or !has */
@@ -73,7 +79,7 @@ struct json_field {
     const struct json_table *table; /* OBJECT, OBJECT_PTR, ARRAY */
     const char *const *names;       /* ENUM */
     int64_t min, max;               /* numbers; for strings and arrays max is the length, 0 none */
-    size_t has; /* 1 + offset of a bool that is set when the key was there and not null; 0: none */
+    size_t has; /* JSON_HAS of a bool that is set when the key was there and not null; 0: none */
     const char *alias; /* second accepted name (snake_case), or NULL */
 };
 struct json_table {
