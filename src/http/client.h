@@ -6,23 +6,25 @@
 #define SMX_HTTP_CLIENT_H
 
 #include "http/server.h"
+#include "http/wire.h"
 
 struct http_client {
     struct io_fd fd;
-    struct smx_buf in;       /* read-ahead; released while idle */
-    struct h1_field *fields; /* of the reply being read (owned) */
+    struct http_in in;         /* read-ahead; no memory while empty */
+    struct http_message reply; /* of the reply being read */
+    struct http_body body;
     enum h1_method method;
-    enum h1_framing framing; /* of the reply being read */
-    uint64_t left;
-    struct h1_chunked chunked;
-    bool sending_chunked, sent, reading, reusable;
+    uint64_t left_out;   /* of the request body; HTTP_CHUNKED: until http_client_finish() */
+    struct io_fd *watch; /* a hang-up there cancels reads; NULL none */
+    bool sent, reading, keep_alive, failed;
 };
 /* Takes fd, also on failure. */
 int http_client_init(struct http_client *c, int fd, struct smx_err *err);
 void http_client_done(struct http_client *c);
 
-/* [parks] sends a head. fields: raw lines made with h1_write_field(), or NULL. content_length: 0, a
- * length, or HTTP_CHUNKED; the framing fields are written here. */
+/* [parks] sends a head. fields: raw lines made with h1_write_field(), or NULL; without a Host among
+ * them "localhost" is sent. content_length: 0, a length, or HTTP_CHUNKED; the framing fields are
+ * written here. The reply before must have been read to its end. */
 int http_client_send(struct http_client *c, enum h1_method method, struct smx_view target,
     const struct smx_buf *fields, uint64_t content_length, struct smx_err *err);
 int http_client_write(struct http_client *c, const void *data, size_t n,

@@ -27,8 +27,13 @@ typedef void(http_handler_fn)(struct http_exchange *x, void *ctx);
 struct http_server_config {
     http_handler_fn *handler; /* every request */
     void *ctx;
-    const char *server_name;                   /* Server field, or NULL */
-    uint64_t head_timeout_ms, idle_timeout_ms; /* 0: limits.h */
+    const char *server_name;                                         /* Server field, or NULL */
+    uint64_t head_timeout_ms, idle_timeout_ms;                       /* 0: limits.h */
+    uint64_t write_timeout_ms, stream_timeout_ms, linger_timeout_ms; /* 0: limits.h */
+    size_t connections_per_peer; /* TCP; 0: limits.h, and loopback has no limit */
+    size_t connections_max;      /* of this server; 0: as many as descriptors allow */
+    /* Called when descriptors run short, before clients are closed: true when it closed some. */
+    bool (*make_room)(void *ctx);
     /* Answers requests that could not be parsed or timed out, in the shape the wire expects; NULL:
      * plain text. */
     void (*error_body)(int status, const char *message, struct smx_buf *out,
@@ -44,7 +49,10 @@ int http_server_serve_fd(struct http_server *s, int fd, const char *tag, struct 
 /* [parks] stops accepting, ends idle connections, waits for the busy ones until the deadline, then
  * cancels them. */
 void http_server_drain(struct http_server *s, uint64_t deadline_ns);
-void http_server_free(struct http_server *s);
+void http_server_free(struct http_server *s); /* connections left are cancelled */
+/* Ends clients that have been idle for more than 10 s, least recently used first, at most n of
+ * them: how many. Their descriptors close when the caller parks. */
+size_t http_server_shed(struct http_server *s, size_t n);
 size_t http_server_connections(const struct http_server *s);
 
 /* --- request
@@ -81,6 +89,10 @@ ssize_t http_body_read(
     struct http_exchange *x, void *data, size_t n, uint64_t deadline_ns, struct smx_err *err);
 /* [parks] the whole body, at most the buffer's maximum (-SMX_E_TOO_LARGE). */
 int http_body_all(struct http_exchange *x, struct smx_buf *buf, struct smx_err *err);
+/* [parks] moves the rest of the body to a descriptor, by splice where possible; bytes moved or a
+ * negative code. idle_ms: without progress. */
+int64_t http_body_copy(
+    struct http_exchange *x, struct io_fd *to, uint64_t idle_ms, struct smx_err *err);
 
 /* --- reply
  * -----------------------------------------------------------------------------------------------
@@ -99,6 +111,9 @@ int http_start(
     struct http_exchange *x, int status, const char *content_type, uint64_t content_length);
 /* [parks] while the client is slow; -SMX_E_CLOSED once it left. */
 int http_write(struct http_exchange *x, const void *data, size_t n);
+/* [parks] n bytes from a file, pipe or socket into a reply of known length, by splice where
+ * possible. -SMX_E_CLOSED when the client left or the source ended early. */
+int http_write_from(struct http_exchange *x, struct io_fd *from, uint64_t n);
 int http_finish(struct http_exchange *x);
 /* Breaks the connection off after a streamed reply went wrong, so that the client sees it was cut.
  */
