@@ -63,7 +63,7 @@ int native_command_decode(const char *raw, struct native_command *ret, struct sm
         return smx_err_oom(err);
     r = json_decode(table, doc, strlen(doc), &box, err);
     if (r < 0)
-        return r;
+        return err && smx_starts(err->msg, "command") ? r : smx_err_wrap(err, r, "command");
     c.shell = box.shell;
     c.argv = box.argv;
     r = check_command(&c, err);

@@ -277,15 +277,16 @@ struct native_error_body {
     char *detail; /* raw JSON */
 };
 
-extern const struct json_table native_resources_table, native_create_table, native_patch_table,
-    native_sandbox_table, native_sandbox_list_table, native_exec_table, native_exec_result_table,
-    native_problem_table, native_exec_start_table, native_exec_exit_table, native_exec_event_table,
-    native_ws_start_table, native_resize_table, native_ws_control_table, native_process_table,
-    native_process_list_table, native_file_table, native_file_list_table, native_move_table,
-    native_preview_table, native_log_line_table, native_stats_table, native_event_table,
-    native_template_table, native_template_list_table, native_key_create_table, native_key_table,
-    native_key_list_table, native_switch_table, native_switch_result_table,
-    native_runtime_status_table, native_runtime_validation_table, native_runtime_health_table,
-    native_version_table, native_check_table, native_ready_table, native_error_body_table;
+extern const struct json_table native_resources_table, native_resources_reply_table,
+    native_create_table, native_patch_table, native_sandbox_table, native_sandbox_list_table,
+    native_exec_table, native_exec_result_table, native_problem_table, native_exec_start_table,
+    native_exec_exit_table, native_exec_event_table, native_ws_start_table, native_resize_table,
+    native_ws_control_table, native_process_table, native_process_list_table, native_file_table,
+    native_file_list_table, native_move_table, native_preview_table, native_log_line_table,
+    native_stats_table, native_event_table, native_template_table, native_template_list_table,
+    native_key_create_table, native_key_table, native_key_list_table, native_switch_table,
+    native_switch_result_table, native_runtime_status_table, native_runtime_validation_table,
+    native_runtime_health_table, native_version_table, native_check_table, native_ready_table,
+    native_error_body_table;
 
 #endif

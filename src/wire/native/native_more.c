@@ -48,7 +48,7 @@ FIELDS(native_template_table) = {
     STR(native_template, "description", description, OMIT),
     STR(native_template, "default_user", default_user, NUL),
     U64(native_template, "size_bytes", size_bytes, OPT),
-    OBJ(native_template, "resources", resources, native_resources_table, OPT),
+    OBJ(native_template, "resources", resources, native_resources_reply_table, OPT),
 };
 JSON_TABLE(native_template_table, native_template, .lax = true);
 

@@ -12,6 +12,13 @@ FIELDS(native_resources_table) = {
 };
 JSON_TABLE(native_resources_table, native_resources);
 
+FIELDS(native_resources_reply_table) = {
+    U64(native_resources, "cpu", cpu, OMIT),
+    U64(native_resources, "memory_mib", memory_mib, OMIT),
+    U64(native_resources, "disk_mib", disk_mib, OMIT),
+};
+JSON_TABLE(native_resources_reply_table, native_resources, .lax = true);
+
 /* Requests are encoded by hand in the client (a secret must travel there), so only decoding flags.
  */
 FIELDS(native_create_table) = {
@@ -49,7 +56,7 @@ FIELDS(native_sandbox_table) = {
     STR(native_sandbox, "created_at", created_at, NUL),
     STR(native_sandbox, "updated_at", updated_at, NUL),
     STR(native_sandbox, "expires_at", expires_at, NUL),
-    OBJ(native_sandbox, "resources", resources, native_resources_table, OPT),
+    OBJ(native_sandbox, "resources", resources, native_resources_reply_table, OPT),
     STR(native_sandbox, "limits", limits, NUL),
     BOOL(native_sandbox, "internet", internet, OPT),
     RAW(native_sandbox, "capabilities", capabilities, OMIT),
