@@ -1,0 +1,194 @@
+/* exec.c - a command run to its end. The reply is read as NDJSON, so that output of any size costs
+ * only what is kept; how an exec request is written stands here too, for process.c. */
+#include "client/exec.h"
+
+#include "sandmux/process.h"
+
+struct result_box {
+    struct smx_exec_result pub;
+    struct smx_buf out, errors;
+    size_t max;
+    bool ended;
+};
+
+/* --- the request --------------------------------------------------------------------------------
+ */
+
+int exec_check(const struct smx_exec_spec *spec, struct smx_err *err)
+{
+    if (!spec->shell == !(spec->argv && spec->argv[0]))
+        return smx_err_set(err, SMX_E_INVALID, "give either shell text or an argv, not %s",
+            spec->shell ? "both" : "neither");
+    return 0;
+}
+
+void exec_write(struct json_writer *w, const struct smx_exec_spec *spec)
+{
+    json_key(w, "command");
+    if (spec->shell) {
+        json_string(w, spec->shell);
+    } else {
+        json_array_begin(w);
+        for (size_t i = 0; spec->argv[i]; i++)
+            json_string(w, spec->argv[i]);
+        json_array_end(w);
+    }
+    if (spec->cwd)
+        json_kv_string(w, "cwd", spec->cwd);
+    if (spec->user)
+        json_kv_string(w, "user", spec->user);
+    if (spec->n_env)
+        json_pairs(w, "env", spec->env, spec->n_env);
+    if (spec->timeout_ms) {
+        json_key(w, "timeout_s");
+        json_double(w, (double)spec->timeout_ms / 1000.0);
+    }
+}
+
+static int write_request(struct smx_buf *out, const struct smx_exec_spec *spec, struct smx_err *err)
+{
+    struct json_writer w;
+
+    json_writer_init(&w, out);
+    json_object_begin(&w);
+    exec_write(&w, spec);
+    if (spec->stdin_bytes) {
+        json_key(&w, "stdin_b64");
+        json_base64(&w, spec->stdin_data, spec->stdin_bytes);
+    }
+    json_object_end(&w);
+    return json_writer_end(&w, err);
+}
+
+/* --- the reply ----------------------------------------------------------------------------------
+ */
+
+static int keep(
+    struct result_box *b, struct smx_buf *to, const void *data, size_t n, struct smx_err *err)
+{
+    size_t room = b->max - SMX_MIN(to->len, b->max);
+
+    if (n > room) {
+        b->pub.truncated = 1;
+        n = room;
+    }
+    return smx_buf_append(to, data, n) < 0 ? smx_buf_check(to, err) : 0;
+}
+
+static int keep_text(
+    struct result_box *b, struct smx_buf *to, const char *text, struct smx_err *err)
+{
+    return text ? keep(b, to, text, strlen(text), err) : 0;
+}
+
+static int take_event(struct result_box *b, const struct native_exec_event *e, struct smx_err *err)
+{
+    int r = keep_text(b, &b->out, e->stdout_text, err);
+
+    if (r == 0)
+        r = keep_text(b, &b->errors, e->stderr_text, err);
+    if (r == 0 && e->stdout_b64.data)
+        r = keep(b, &b->out, e->stdout_b64.data, e->stdout_b64.n, err);
+    if (r == 0 && e->stderr_b64.data)
+        r = keep(b, &b->errors, e->stderr_b64.data, e->stderr_b64.n, err);
+    if (r == 0 && e->error)
+        r = problem_error(e->error, err);
+    if (r == 0 && e->exit) {
+        b->ended = true;
+        b->pub.exit_code = (int)e->exit->exit_code;
+        b->pub.signal = e->exit->has_signal ? (int)e->exit->signal : 0;
+        b->pub.timed_out = e->exit->timed_out;
+        b->pub.duration_ms = e->exit->duration_ms;
+    }
+    return r;
+}
+
+static int event_line(char *line, size_t n, void *arg, struct smx_err *err)
+{
+    struct native_exec_event e;
+    int r = json_decode(&native_exec_event_table, line, n, &e, err);
+
+    if (r < 0)
+        return smx_err_wrap(err, r, "output of the command");
+    r = take_event(arg, &e, err);
+    json_free(&native_exec_event_table, &e);
+    return r;
+}
+
+static int finish(struct result_box *b, struct smx_err *err)
+{
+    if (!b->ended)
+        return smx_err_set(
+            err, SMX_E_CLOSED, "the daemon did not say how the command ended; it may still run");
+    if (smx_buf_reserve(&b->out, 1) < 0 || smx_buf_reserve(&b->errors, 1) < 0)
+        return smx_err_oom(err);
+    b->pub.stdout_data = b->out.data;
+    b->pub.stdout_bytes = b->out.len;
+    b->pub.stderr_data = b->errors.data;
+    b->pub.stderr_bytes = b->errors.len;
+    return 0;
+}
+
+static int run(struct smx_client *c, const char *id, const struct smx_exec_spec *spec,
+    struct result_box *b, struct smx_err *err)
+{
+    struct call call = { .method = "POST", .accept = NATIVE_NDJSON, .timeout_ms = UINT64_MAX };
+    struct conn *conn = NULL;
+    struct smx_buf path, body;
+    int r;
+
+    smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
+    smx_buf_init(&body, CLIENT_REPLY_MAX);
+    r = call_path(&path, "/api/sandboxes", id, "/exec", err);
+    if (r == 0)
+        r = write_request(&body, spec, err);
+    if (r == 0) {
+        call.path = path.data;
+        call.body = body.data;
+        call.n = body.len;
+        if (spec->timeout_ms) /* the daemon kills it; this is for a daemon that does not */
+            call.timeout_ms = spec->timeout_ms + c->timeout_ms;
+        r = call_open(c, &call, &conn, err);
+    }
+    if (r == 0)
+        r = call_lines(conn, event_line, b, err);
+    client_give(c, conn);
+    smx_buf_done(&path);
+    smx_buf_done(&body);
+    return r == 0 ? finish(b, err) : r;
+}
+
+int smx_exec(struct smx_client *c, const char *id, const struct smx_exec_spec *spec,
+    struct smx_exec_result **ret_result, struct smx_err *err)
+{
+    struct result_box *b;
+    int r = exec_check(spec, err);
+
+    if (r < 0)
+        return r;
+    if (spec->tty)
+        return smx_err_set(err, SMX_E_INVALID, "a terminal needs smx_process_start()");
+    b = smx_alloc(sizeof *b);
+    if (!b)
+        return smx_err_oom(err);
+    b->max = spec->max_output_bytes ? spec->max_output_bytes : SMX_EXEC_OUTPUT_DEFAULT;
+    smx_buf_init(&b->out, b->max + 1 > b->max ? b->max + 1 : b->max);
+    smx_buf_init(&b->errors, b->max + 1 > b->max ? b->max + 1 : b->max);
+    r = run(c, id, spec, b, err);
+    if (r < 0)
+        smx_exec_result_free(&b->pub);
+    else
+        *ret_result = &b->pub;
+    return r;
+}
+
+void smx_exec_result_free(struct smx_exec_result *result)
+{
+    struct result_box *b = SMX_CONTAINER_OF(result, struct result_box, pub);
+
+    if (!result)
+        return;
+    smx_buf_done(&b->out);
+    smx_buf_done(&b->errors);
+    smx_free(b);
+}
