@@ -3,6 +3,7 @@
  * struct is freed and zeroed. No state outlives a call; threads may decode side by side. */
 #include "json/json.h"
 
+#include <assert.h>
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
@@ -498,6 +499,7 @@ static int decode_object(
     size_t hint = 0, keys = in->seen_n;
     int r;
 
+    assert(t->n <= FIELDS_MAX);
     if (lex_peek(in) != '{')
         return lex_refuse(in, at, "must be an object");
     r = lex_open(in, '{');
@@ -510,41 +512,6 @@ static int decode_object(
     if (r == 0)
         r = lex_check_keys(in, at, keys);
     return r < 0 ? r : check_required(in, at, t, seen[1]);
-}
-
-static int decode_document(struct json_in *in, const struct json_table *t, void *ret)
-{
-    struct json_at root = { .up = NULL };
-    int r;
-
-    if (lex_peek(in) == '\0' && in->p == in->end)
-        return lex_broken(in, "the document is empty");
-    r = decode_object(in, &root, t, ret);
-    if (r < 0)
-        return r;
-    lex_peek(in);
-    return in->p == in->end ? 0 : lex_broken(in, "something follows the document");
-}
-
-int json_decode(
-    const struct json_table *t, const char *data, size_t n, void *ret, struct smx_err *err)
-{
-    struct json_in in = { .start = data, .p = data, .end = data + n, .err = err };
-    int r;
-
-    memset(ret, 0, t->size);
-    if (t->n > FIELDS_MAX)
-        return smx_err_set(err, SMX_E_INTERNAL, "the table of %s has too many fields", t->name);
-    if (n > SMX_JSON_MAX)
-        return smx_err_set(
-            err, SMX_E_TOO_LARGE, "the JSON document exceeds %d bytes", SMX_JSON_MAX);
-    r = decode_document(&in, t, ret);
-    smx_free(in.seen);
-    if (r < 0) {
-        json_free(t, ret);
-        memset(ret, 0, t->size);
-    }
-    return r;
 }
 
 static void free_map(struct json_map *m)
@@ -570,8 +537,40 @@ static void free_array(const struct json_table *t, struct json_array *a)
     smx_free(a->v);
 }
 
+static size_t field_size(const struct json_field *f)
+{
+    switch (f->kind) {
+    case JSON_STRING:
+    case JSON_RAW:
+    case JSON_OBJECT_PTR:
+        return sizeof(void *);
+    case JSON_BYTES:
+        return sizeof(struct json_bytes);
+    case JSON_OBJECT:
+        return f->table->size;
+    case JSON_STRINGS:
+        return sizeof(struct json_strings);
+    case JSON_MAP:
+        return sizeof(struct json_map);
+    case JSON_ARRAY:
+        return sizeof(struct json_array);
+    case JSON_BOOL:
+        return sizeof(bool);
+    case JSON_U64:
+    case JSON_I64:
+        return sizeof(uint64_t);
+    case JSON_DOUBLE:
+        return sizeof(double);
+    case JSON_ENUM:
+        return sizeof(int);
+    }
+    return 0;
+}
+
 static void free_field(const struct json_field *f, void *at)
 {
+    void *pointer = f->kind == JSON_OBJECT_PTR ? *(void **)at : NULL;
+
     switch (f->kind) {
     case JSON_STRING:
     case JSON_RAW:
@@ -584,8 +583,8 @@ static void free_field(const struct json_field *f, void *at)
         json_free(f->table, at);
         break;
     case JSON_OBJECT_PTR:
-        json_free(f->table, *(void **)at);
-        smx_free(*(void **)at);
+        json_free(f->table, pointer);
+        smx_free(pointer);
         break;
     case JSON_STRINGS:
         free_strings(at);
@@ -612,4 +611,60 @@ void json_free(const struct json_table *t, void *value)
     for (size_t i = 0; i < t->n; i++)
         free_field(&t->fields[i], (char *)value + t->fields[i].offset);
     memset(value, 0, t->size);
+}
+
+/* The end of a document: only white space is left. Frees what decoding needed. */
+static int finish(struct json_in *in, int r)
+{
+    smx_free(in->seen);
+    if (r < 0)
+        return r;
+    lex_peek(in);
+    return in->p == in->end ? 0 : lex_broken(in, "something follows the document");
+}
+
+static int check_document(struct json_in *in)
+{
+    size_t n = (size_t)(in->end - in->start);
+
+    if (n > SMX_JSON_MAX)
+        return smx_err_set(
+            in->err, SMX_E_TOO_LARGE, "the JSON document exceeds %d bytes", SMX_JSON_MAX);
+    lex_peek(in);
+    return in->p == in->end ? lex_broken(in, "the document is empty") : 0;
+}
+
+int json_decode(
+    const struct json_table *t, const char *data, size_t n, void *ret, struct smx_err *err)
+{
+    struct json_in in = { .start = data, .p = data, .end = data + n, .err = err };
+    struct json_at root = { .up = NULL };
+    int r = check_document(&in);
+
+    memset(ret, 0, t->size);
+    if (r == 0)
+        r = decode_object(&in, &root, t, ret);
+    r = finish(&in, r);
+    if (r < 0)
+        json_free(t, ret);
+    return r;
+}
+
+int json_decode_field(
+    const struct json_field *f, const char *data, size_t n, void *base, struct smx_err *err)
+{
+    struct json_in in = { .start = data, .p = data, .end = data + n, .err = err };
+    struct json_at root = { .up = NULL };
+    uint64_t given;
+    int r = check_document(&in);
+
+    memset((char *)base + f->offset, 0, field_size(f));
+    if (r == 0)
+        r = decode_field(&in, &root, f, base, &given, 0);
+    r = finish(&in, r);
+    if (r < 0) {
+        free_field(f, (char *)base + f->offset);
+        memset((char *)base + f->offset, 0, field_size(f));
+    }
+    return r;
 }

@@ -268,6 +268,25 @@ TEST(escaped_keys_and_lax_tables)
     json_free(&outer, &v);
 }
 
+TEST(a_document_may_be_one_value_of_a_row)
+{
+    const struct json_field *array = &outer_fields[14], *map = &outer_fields[13];
+    struct smx_err err = { 0 };
+    struct outer v = { .u = 7 };
+
+    ASSERT_OK(json_decode_field(array, " [{\"name\":\"a\"}] ", 16, &v, &err), &err);
+    ASSERT_TRUE(v.u == 7 && v.array.n == 1);
+    ASSERT_OK(json_decode_field(map, "null", 4, &v, &err), &err);
+    ASSERT_EQ(v.map.set, false);
+    json_free(&outer, &v);
+    ASSERT_EQ(json_decode_field(array, "[{\"name\":\"a\"},{}]", 17, &v, &err), -SMX_E_INVALID);
+    ASSERT_STR(err.msg, "[1].name: is required");
+    ASSERT_TRUE(v.array.n == 0 && !v.array.v);
+    ASSERT_EQ(json_decode_field(map, "{}x", 3, &v, &err), -SMX_E_INVALID);
+    ASSERT_EQ(v.map.set, false);
+    ASSERT_EQ(json_decode_field(map, "", 0, &v, &err), -SMX_E_INVALID);
+}
+
 TEST(a_nul_between_tokens_is_refused)
 {
     struct outer v;
