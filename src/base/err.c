@@ -57,7 +57,7 @@ enum smx_code smx_code_from_name(const char *name)
     return SMX_E_INTERNAL;
 }
 
-static void set_message(struct smx_err *err, const char *fmt, va_list ap)
+static void SMX_PRINTF(2, 0) set_message(struct smx_err *err, const char *fmt, va_list ap)
 {
     vsnprintf(err->msg, sizeof err->msg, fmt, ap);
 }
