@@ -96,6 +96,8 @@ struct io_fd {
     struct io_loop *loop;
     unsigned ready; /* IO_* latched from epoll, cleared by EAGAIN */
     struct smx_list waiters;
+    void (*on_hup)(void *arg); /* io_fd_on_hup() */
+    void *on_hup_arg;
 };
 
 enum {
@@ -108,6 +110,10 @@ enum {
 int io_fd_init(struct io_fd *f, int fd, struct smx_err *err);
 void io_fd_done(struct io_fd *f); /* deregisters and closes; waiters return -SMX_E_CANCELLED */
 int io_fd_take(struct io_fd *f);  /* deregisters and yields the descriptor; still non-blocking */
+/* Calls fn(arg) once, when the peer is gone (IO_HUP); at once if it is already. It runs on the loop
+ * and must not park; cancelling a fiber is what it is for: a handler whose stream is silent waits
+ * for other things than its descriptor. fn NULL: no more. */
+void io_fd_on_hup(struct io_fd *f, void (*fn)(void *arg), void *arg);
 
 struct io_wait {
     struct io_fd *fd; /* either a descriptor and events ... */
@@ -115,8 +121,9 @@ struct io_wait {
     struct io_event *event; /* ... or an event */
     unsigned ready;         /* result: IO_* bits, or 1 for an event; 0 when not ready */
 };
-/* [parks] until one of n things is ready: the number that are, or a negative code. This one call
- * waits for "data, or client gone, or keepalive due, or cancelled". */
+enum { IO_WAIT_MAX = 8 };
+/* [parks] until one of n <= IO_WAIT_MAX things is ready: the number that are, or a negative code.
+ * This one call waits for "data, or client gone, or keepalive due, or cancelled". */
 int io_wait(struct io_wait *w, size_t n, uint64_t deadline_ns);
 
 /* [parks] 1..n bytes, 0 at EOF, or a negative code (-SMX_E_CLOSED for a reset). */
