@@ -50,6 +50,14 @@
 #define SMX_AGENT_PROCESSES_MAX 4096
 #define SMX_AGENT_CONNECTIONS_MAX 1024
 #define SMX_AGENT_FILE_CHILDREN_MAX 16
+#define SMX_AGENT_FILE_CHILD_WAIT_MS 30000 /* for a free one */
+#define SMX_AGENT_PASSWD_MAX (1024 * 1024)
+#define SMX_AGENT_GROUPS_MAX 64
+#define SMX_AGENT_INLINE_WRITE_MAX (64 * 1024)
+#define SMX_AGENT_LIST_REPLY_MAX (64 * 1024 * 1024)
+#define SMX_AGENT_WATCHERS_MAX 64
+#define SMX_AGENT_WATCHES_MAX 8192        /* directories of all watchers */
+#define SMX_AGENT_WATCHER_EVENTS_MAX 8192 /* kept for one watcher between two polls */
 #define SMX_STDOUT_CHUNK (32 * 1024)
 #define SMX_PTY_CHUNK (16 * 1024)
 #define SMX_EXIT_KEPT_MS 30000

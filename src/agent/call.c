@@ -1,0 +1,274 @@
+/* call.c - the Connect protocol as a server sees it. What is refused, and how, follows what E2B's
+ * envd was observed to answer (docs/protocols/e2b.md). Runs on the fiber of the connection. */
+#include "agent/call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+static const char unary_accepts[] = ENVD_UNARY_TYPE ", " ENVD_UNARY_TYPE "; charset=utf-8";
+static const char stream_accepts[] = ENVD_STREAM_TYPE ", " ENVD_STREAM_TYPE "; charset=utf-8";
+
+enum rpc_code call_fail(struct call *c, enum rpc_code code, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(c->err.msg, sizeof c->err.msg, fmt, ap);
+    va_end(ap);
+    return code;
+}
+
+enum rpc_code call_error(const struct call *c)
+{
+    switch (c->err.code) {
+    case SMX_E_INVALID:
+    case SMX_E_PROTOCOL:
+    case SMX_E_TOO_LARGE:
+        return RPC_INVALID_ARGUMENT;
+    case SMX_E_UNAUTHORIZED:
+        return RPC_UNAUTHENTICATED;
+    case SMX_E_FORBIDDEN:
+        return RPC_PERMISSION_DENIED;
+    case SMX_E_NOT_FOUND:
+    case SMX_E_SANDBOX_NOT_FOUND:
+    case SMX_E_FILE_NOT_FOUND:
+    case SMX_E_PROCESS_NOT_FOUND:
+        return RPC_NOT_FOUND;
+    case SMX_E_EXISTS:
+        return RPC_ALREADY_EXISTS;
+    case SMX_E_STATE:
+        return RPC_FAILED_PRECONDITION;
+    case SMX_E_NO_MEMORY:
+    case SMX_E_DISK_FULL:
+    case SMX_E_QUOTA:
+    case SMX_E_RATE_LIMITED:
+    case SMX_E_BUSY:
+        return RPC_RESOURCE_EXHAUSTED;
+    case SMX_E_UNSUPPORTED:
+        return RPC_UNIMPLEMENTED;
+    case SMX_E_CANCELLED:
+    case SMX_E_CLOSED:
+        return RPC_CANCELED;
+    case SMX_E_TIMEOUT:
+        return RPC_DEADLINE_EXCEEDED;
+    case SMX_OK:
+    case SMX_E_METHOD_NOT_ALLOWED:
+    case SMX_E_UNPROCESSABLE_KEY:
+    case SMX_E_IN_PROGRESS:
+    case SMX_E_NOT_CONFIGURED:
+    case SMX_E_E2B_KEY:
+    case SMX_E_DAYTONA_KEY:
+    case SMX_E_TEMPLATE_NOT_FOUND:
+    case SMX_E_UNAVAILABLE:
+    case SMX_E_AMBIGUOUS:
+    case SMX_E_PORT_CLOSED:
+    case SMX_E_LOOP:
+    case SMX_E_IO:
+    case SMX_E_INTERNAL:
+    case SMX_E_COUNT_:
+        break;
+    }
+    return RPC_INTERNAL;
+}
+
+/* "type" or "type; charset=utf-8" */
+static bool type_is(struct smx_view type, const char *want)
+{
+    size_t n = strlen(want);
+    struct smx_view rest;
+
+    if (type.n < n || !smx_view_ieq((struct smx_view){ type.p, n }, want))
+        return false;
+    rest = (struct smx_view){ type.p + n, type.n - n };
+    while (rest.n > 0 && (*rest.p == ' ' || *rest.p == ';')) {
+        rest.p++;
+        rest.n--;
+    }
+    return rest.n == 0 || smx_view_ieq(rest, "charset=utf-8");
+}
+
+int call_field_u64(const struct http_exchange *x, const char *name, uint64_t max, uint64_t *ret)
+{
+    struct smx_view v = http_field(x, name);
+
+    if (!v.p)
+        return 0;
+    return smx_parse_u64(v, max, ret) ? 1 : -SMX_E_INVALID;
+}
+
+/* The protocol's version and the encoding of the request. */
+static enum rpc_code check_head(struct call *c, bool stream)
+{
+    struct smx_view version = http_field(c->x, "Connect-Protocol-Version");
+    struct smx_view coding =
+        http_field(c->x, stream ? "Connect-Content-Encoding" : "Content-Encoding");
+
+    if (version.p && !smx_view_eq(version, "1"))
+        return call_fail(c, RPC_INVALID_ARGUMENT,
+            "Connect-Protocol-Version must be \"1\": got \"%.*s\"", (int)SMX_MIN(version.n, 40),
+            version.p);
+    if (coding.p && coding.n > 0 && !smx_view_ieq(coding, "identity"))
+        return call_fail(c, RPC_UNIMPLEMENTED,
+            "unknown compression \"%.*s\": only identity is supported", (int)SMX_MIN(coding.n, 40),
+            coding.p);
+    return RPC_OK;
+}
+
+static enum rpc_code read_body(struct call *c)
+{
+    if (http_body_all(c->x, &c->in, &c->err) < 0)
+        return call_error(c);
+    c->msg = (struct smx_view){ c->in.data ? c->in.data : "", c->in.len };
+    return RPC_OK;
+}
+
+/* Exactly one envelope. */
+static enum rpc_code open_envelope(struct call *c)
+{
+    struct rpc_envelope e;
+    ptrdiff_t used;
+
+    if (c->msg.n == 0)
+        return call_fail(c, RPC_UNIMPLEMENTED, "unary request has zero messages");
+    used = rpc_parse(c->msg.p, c->msg.n, &e, &c->err);
+    if (used < 0)
+        return RPC_INVALID_ARGUMENT;
+    if (used == 0)
+        return call_fail(c, RPC_INVALID_ARGUMENT,
+            "protocol error: the enveloped message ends early, after %zu bytes", c->msg.n);
+    if (e.flags & RPC_FLAG_COMPRESSED)
+        return call_fail(
+            c, RPC_INTERNAL, "protocol error: sent compressed message without compression support");
+    if ((size_t)used < c->msg.n)
+        return call_fail(c, RPC_UNIMPLEMENTED, "unary request has multiple messages");
+    c->msg = (struct smx_view){ e.data, e.n };
+    return RPC_OK;
+}
+
+enum rpc_code call_decode(struct call *c, const struct json_table *table, void *ret)
+{
+    int r;
+
+    if (c->msg.n == 0)
+        return call_fail(c, RPC_INVALID_ARGUMENT,
+            "unmarshal message: zero-length payload is not a valid JSON object");
+    r = json_decode(table, c->msg.p, c->msg.n, ret, &c->err);
+    if (r == 0)
+        return RPC_OK;
+    smx_err_wrap(&c->err, r, "unmarshal message");
+    return call_error(c);
+}
+
+enum rpc_code call_user(struct call *c, struct agent_user *ret)
+{
+    struct smx_view auth = http_field(c->x, "Authorization");
+    char name[256] = "";
+    ptrdiff_t n;
+
+    if (auth.n > 6 && smx_view_ieq((struct smx_view){ auth.p, 6 }, "basic ") && auth.n < 300) {
+        n = smx_base64_decode(name, auth.p + 6, auth.n - 6);
+        if (n < 0 || !memchr(name, ':', (size_t)n))
+            return call_fail(c, RPC_UNAUTHENTICATED, "the Authorization field cannot be read");
+        *(char *)memchr(name, ':', (size_t)n) = '\0';
+    }
+    if (agent_user_find(c->agent, name, ret, &c->err) < 0)
+        return call_error(c);
+    return RPC_OK;
+}
+
+static void reply_error(struct call *c, enum rpc_code code)
+{
+    struct smx_buf body;
+
+    smx_buf_init(&body, SMX_HTTP_JSON_BODY_MAX);
+    rpc_append_error(&body, code, c->err.msg);
+    http_reply(c->x, rpc_code_http(code), ENVD_UNARY_TYPE, body.data, body.len);
+    smx_buf_done(&body);
+}
+
+static void reply_unsupported_type(struct http_exchange *x, const char *accepts)
+{
+    http_add_field(x, "Accept-Post", accepts);
+    http_reply(x, 415, /* content_type= */ NULL, "", 0);
+}
+
+static void run_unary(struct call *c, const struct call_route *route)
+{
+    enum rpc_code code;
+
+    smx_buf_init(&c->out, SMX_AGENT_LIST_REPLY_MAX);
+    code = check_head(c, /* stream= */ false);
+    if (code == RPC_OK)
+        code = read_body(c);
+    if (code == RPC_OK)
+        code = route->fn(c);
+    if (code == RPC_OK && smx_buf_check(&c->out, &c->err) < 0)
+        code = RPC_RESOURCE_EXHAUSTED;
+    smx_buf_done(&c->in);
+    if (code != RPC_OK)
+        reply_error(c, code);
+    else if (c->out.len == 0)
+        http_reply(c->x, 200, ENVD_UNARY_TYPE, "{}", 2);
+    else
+        http_reply(c->x, 200, ENVD_UNARY_TYPE, c->out.data, c->out.len);
+    smx_buf_done(&c->out);
+}
+
+static void run_stream(struct call *c, const struct call_route *route)
+{
+    enum rpc_code code = check_head(c, /* stream= */ true);
+
+    if (code == RPC_OK && !route->client_stream) {
+        code = read_body(c);
+        if (code == RPC_OK)
+            code = open_envelope(c);
+    }
+    if (code == RPC_OK)
+        code = route->fn(c);
+    if (code != RPC_OK && call_stream_begin(c) == 0)
+        call_stream_end(c, code, c->err.msg);
+    smx_buf_done(&c->in);
+}
+
+void call_run(struct agent *a, struct http_exchange *x, const struct call_route *route)
+{
+    struct smx_view type = http_field(x, "Content-Type");
+    bool stream = route->stream || route->client_stream;
+    struct call c = { .agent = a, .x = x };
+
+    if (!type.p || !type_is(type, stream ? ENVD_STREAM_TYPE : ENVD_UNARY_TYPE)) {
+        reply_unsupported_type(x, stream ? stream_accepts : unary_accepts);
+        return;
+    }
+    smx_buf_init(&c.in, SMX_RPC_ENVELOPE_MAX + RPC_HEAD);
+    if (stream)
+        run_stream(&c, route);
+    else
+        run_unary(&c, route);
+}
+
+int call_stream_begin(struct call *c)
+{
+    struct smx_view type = http_field(c->x, "Content-Type");
+    char text[64];
+
+    smx_view_copy(text, sizeof text, type);
+    return http_start(c->x, 200, text, HTTP_CHUNKED);
+}
+
+void call_stream_end(struct call *c, enum rpc_code code, const char *message)
+{
+    struct smx_buf out;
+
+    smx_buf_init(&out, SMX_HTTP_JSON_BODY_MAX);
+    rpc_append_end(&out, code, message);
+    if (!out.failed && http_write(c->x, out.data, out.len) == 0)
+        http_finish(c->x);
+    else
+        http_abort(c->x);
+    smx_buf_done(&out);
+}

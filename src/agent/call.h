@@ -1,0 +1,49 @@
+/* call.h - one RPC of the Connect protocol over HTTP/1.1, JSON codec: checks of type, version and
+ * encoding, the request's message, the user, and how replies and errors are written. Unary errors
+ * are an HTTP status and a JSON body; errors of streams stand in the end envelope of a 200. */
+#ifndef SMX_AGENT_CALL_H
+#define SMX_AGENT_CALL_H
+
+#include "agent/agent.h"
+#include "rpc/rpc.h"
+
+struct call {
+    struct agent *agent;
+    struct http_exchange *x;
+    struct smx_buf in;   /* the request's body */
+    struct smx_view msg; /* its only message, inside in */
+    struct smx_buf out;  /* unary: the reply's message */
+    struct smx_err err;  /* err.msg goes to the client */
+};
+
+/* A unary call appends its reply to c->out; a stream replies by itself through call_stream_*. Both
+ * return RPC_OK or a code with its sentence in c->err.msg (a stream that failed before it began).
+ */
+typedef enum rpc_code(call_fn)(struct call *c);
+
+struct call_route {
+    const char *path;
+    call_fn *fn;
+    bool stream;        /* server stream: enveloped, one message in */
+    bool client_stream; /* the handler reads the envelopes itself */
+};
+void call_run(struct agent *a, struct http_exchange *x, const struct call_route *route);
+
+/* Sets the sentence and returns the code. */
+enum rpc_code call_fail(struct call *c, enum rpc_code code, const char *fmt, ...) SMX_PRINTF(3, 4);
+/* Keeps c->err and returns the code that it means. */
+enum rpc_code call_error(const struct call *c);
+/* Decodes c->msg. */
+enum rpc_code call_decode(struct call *c, const struct json_table *table, void *ret);
+/* The user named by the Authorization field, else the default one. */
+enum rpc_code call_user(struct call *c, struct agent_user *ret);
+
+/* A field with a whole number; 0: absent, 1: *ret is set, negative: neither. */
+int call_field_u64(const struct http_exchange *x, const char *name, uint64_t max, uint64_t *ret);
+
+/* Begins the stream's reply (200, the request's own content type). */
+int call_stream_begin(struct call *c);
+/* [parks] the end envelope, and the end of the reply. */
+void call_stream_end(struct call *c, enum rpc_code code, const char *message);
+
+#endif

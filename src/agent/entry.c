@@ -1,0 +1,182 @@
+/* entry.c - EntryInfo from the file system. Runs on the loop's thread and never waits for anything
+ * but the file system's metadata. */
+#include "agent/entry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/pathname.h"
+#include "base/str.h"
+#include "wire/envd/envd.h"
+
+enum { XATTR_NAMES_MAX = 8192, XATTR_VALUE_MAX = 4096, XATTRS_MAX = 64 };
+
+void entry_mode_text(mode_t mode, char text[ENTRY_MODE_SIZE])
+{
+    static const char rwx[] = "rwxrwxrwx";
+    char *p = text;
+
+    if (S_ISDIR(mode))
+        *p++ = 'd';
+    if (S_ISLNK(mode))
+        *p++ = 'L';
+    if (S_ISBLK(mode) || S_ISCHR(mode))
+        *p++ = 'D';
+    if (S_ISFIFO(mode))
+        *p++ = 'p';
+    if (S_ISSOCK(mode))
+        *p++ = 'S';
+    if (mode & S_ISUID)
+        *p++ = 'u';
+    if (mode & S_ISGID)
+        *p++ = 'g';
+    if (S_ISCHR(mode))
+        *p++ = 'c';
+    if (mode & S_ISVTX)
+        *p++ = 't';
+    if (p == text)
+        *p++ = '-';
+    for (int i = 0; i < 9; i++)
+        *p++ = mode & (0400u >> i) ? rwx[i] : '-';
+    *p = '\0';
+}
+
+void entry_time_text(struct timespec t, char text[ENTRY_TIME_SIZE])
+{
+    struct tm tm;
+    size_t n;
+
+    gmtime_r(&t.tv_sec, &tm);
+    n = strftime(text, ENTRY_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (t.tv_nsec % 1000 != 0)
+        n += (size_t)snprintf(text + n, ENTRY_TIME_SIZE - n, ".%09ld", t.tv_nsec);
+    else if (t.tv_nsec % 1000000 != 0)
+        n += (size_t)snprintf(text + n, ENTRY_TIME_SIZE - n, ".%06ld", t.tv_nsec / 1000);
+    else if (t.tv_nsec != 0)
+        n += (size_t)snprintf(text + n, ENTRY_TIME_SIZE - n, ".%03ld", t.tv_nsec / 1000000);
+    snprintf(text + n, ENTRY_TIME_SIZE - n, "Z");
+}
+
+static enum envd_file_type type_of(mode_t mode)
+{
+    if (S_ISREG(mode))
+        return ENVD_TYPE_FILE;
+    if (S_ISDIR(mode))
+        return ENVD_TYPE_DIRECTORY;
+    if (S_ISLNK(mode))
+        return ENVD_TYPE_SYMLINK;
+    return ENVD_TYPE_UNSPECIFIED;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void write_xattr(struct json_writer *w, const char *path, const char *name)
+{
+    char value[XATTR_VALUE_MAX];
+    ssize_t n = lgetxattr(path, name, value, sizeof value);
+
+    if (n < 0)
+        return;
+    json_key(w, name + strlen(ENTRY_XATTR_PREFIX));
+    json_string_n(w, value, (size_t)n);
+}
+
+static void write_metadata(struct json_writer *w, const char *path)
+{
+    char names[XATTR_NAMES_MAX];
+    const char *ours[XATTRS_MAX];
+    ssize_t size = llistxattr(path, names, sizeof names);
+    size_t n = 0;
+
+    for (ssize_t at = 0; at < size && n < XATTRS_MAX; at += (ssize_t)strlen(names + at) + 1)
+        if (smx_starts(names + at, ENTRY_XATTR_PREFIX))
+            ours[n++] = names + at;
+    if (n == 0)
+        return;
+    qsort(ours, n, sizeof *ours, by_name);
+    json_key(w, "metadata");
+    json_object_begin(w);
+    for (size_t i = 0; i < n; i++)
+        write_xattr(w, path, ours[i]);
+    json_object_end(w);
+}
+
+/* Where a link leads: fully resolved, or its own text when it leads nowhere. */
+static void resolve_link(
+    const char *path, char target[PATH_MAX], enum envd_file_type *ret_type, mode_t *ret_mode)
+{
+    struct stat st;
+    ssize_t n;
+
+    *ret_type = ENVD_TYPE_UNSPECIFIED;
+    *ret_mode = 0;
+    if (realpath(path, target) && stat(target, &st) == 0) {
+        *ret_type = type_of(st.st_mode);
+        *ret_mode = st.st_mode;
+        return;
+    }
+    n = readlink(path, target, PATH_MAX - 1);
+    target[n > 0 ? n : 0] = '\0';
+}
+
+static void write_owner(struct json_writer *w, struct users *u, const struct stat *st)
+{
+    char number[USERS_NUMBER_SIZE], text[ENTRY_TIME_SIZE];
+
+    json_kv_string(w, "owner", users_name(u, st->st_uid, number));
+    json_kv_string(w, "group", users_group(u, st->st_gid, number));
+    entry_time_text(st->st_mtim, text);
+    json_kv_string(w, "modifiedTime", text);
+}
+
+static void write_fields(
+    struct json_writer *w, struct users *u, const char *path, const struct stat *st)
+{
+    enum envd_file_type type = type_of(st->st_mode);
+    char target[PATH_MAX], text[ENTRY_MODE_SIZE], size[24];
+    mode_t mode = st->st_mode;
+
+    if (S_ISLNK(st->st_mode))
+        resolve_link(path, target, &type, &mode);
+    json_kv_string(w, "name", path_base(path));
+    if (type != ENVD_TYPE_UNSPECIFIED)
+        json_kv_string(w, "type", envd_file_type_names[type]);
+    json_kv_string(w, "path", path);
+    if (st->st_size > 0) {
+        snprintf(size, sizeof size, "%lld", (long long)st->st_size);
+        json_kv_string(w, "size", size);
+    }
+    if (mode & 0777)
+        json_kv_u64(w, "mode", mode & 0777);
+    entry_mode_text(st->st_mode, text);
+    json_kv_string(w, "permissions", text);
+    write_owner(w, u, st);
+    if (S_ISLNK(st->st_mode))
+        json_kv_string(w, "symlinkTarget", target);
+    else
+        write_metadata(w, path);
+}
+
+int entry_write(struct json_writer *w, struct users *u, const char *path, struct stat *ret_st)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return -1;
+    json_object_begin(w);
+    write_fields(w, u, path, &st);
+    json_object_end(w);
+    if (ret_st)
+        *ret_st = st;
+    return 0;
+}

@@ -1,0 +1,25 @@
+/* entry.h - what the protocol says about a file: EntryInfo. */
+#ifndef SMX_AGENT_ENTRY_H
+#define SMX_AGENT_ENTRY_H
+
+#include <sys/stat.h>
+
+#include "agent/users.h"
+#include "json/json.h"
+
+/* Writes the entry of an absolute path as an object. -1 with errno when it cannot be looked at
+ * (nothing was written). A link counts as what it leads to, with its own size and permissions.
+ * *ret_st (or NULL): of the path itself, links not followed. */
+int entry_write(struct json_writer *w, struct users *u, const char *path, struct stat *ret_st);
+
+enum { ENTRY_MODE_SIZE = 32, ENTRY_TIME_SIZE = 40 };
+/* "-rw-r--r--", "drwxr-xr-x", "Lrwxrwxrwx", "dtrwxrwxrwx": letters of what it is, nine of the mode.
+ */
+void entry_mode_text(mode_t mode, char text[ENTRY_MODE_SIZE]);
+/* RFC 3339 in UTC with 0, 3, 6 or 9 digits of fraction. */
+void entry_time_text(struct timespec t, char text[ENTRY_TIME_SIZE]);
+
+/* Extended attributes of ours: "user.e2b.<key>". */
+#define ENTRY_XATTR_PREFIX "user.e2b."
+
+#endif
