@@ -1,0 +1,71 @@
+/* handover.c - gives a running engine the socket of a new gateway: one message with one descriptor
+ * through STATE/engine/control.sock, which only root may open. Bounded in time: an engine that does
+ * not answer is the caller's to replace. */
+#include "supervisor/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+enum { ANSWER_WAIT_MS = 2000, ANSWER_MAX = 4096 };
+
+static const char request[] = "{\"seq\":1,\"op\":\"gateway\"}";
+
+static int open_control(struct supervisor *s, struct smx_err *err)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    struct timeval wait = { .tv_sec = ANSWER_WAIT_MS / 1000 };
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return smx_err_errno(err, errno, "making a socket");
+    /* through the descriptor: the path may be longer than a socket address holds */
+    snprintf(
+        addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/control.sock", s->engine_dir_fd);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+    if (connect(fd, (const struct sockaddr *)&addr, (socklen_t)sizeof addr) < 0) {
+        int e = errno;
+
+        smx_close(fd);
+        return smx_err_errno(err, e, "connecting to the engine's control socket");
+    }
+    return fd;
+}
+
+static int await_answer(int fd, struct smx_err *err)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    char answer[ANSWER_MAX];
+    ssize_t n;
+
+    if (poll(&p, 1, ANSWER_WAIT_MS) <= 0)
+        return smx_err_set(err, SMX_E_TIMEOUT, "the engine did not answer on its control socket");
+    n = recv(fd, answer, sizeof answer - 1, 0);
+    if (n <= 0)
+        return smx_err_set(err, SMX_E_CLOSED, "the engine closed its control socket");
+    answer[n] = 0;
+    if (strstr(answer, "\"error\""))
+        return smx_err_set(err, SMX_E_UNAVAILABLE, "the engine refused a new gateway: %s", answer);
+    return 0;
+}
+
+int handover_to_engine(struct supervisor *s, int fd, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_closep) int taken = fd;
+    SMX_CLEANUP(smx_closep) int control = open_control(s, err);
+    ssize_t n;
+
+    if (control < 0)
+        return control;
+    n = smx_send_fds(control, request, sizeof request - 1, &taken, 1);
+    if (n < 0)
+        return smx_err_errno(err, (int)-n, "handing the engine its gateway");
+    return await_answer(control, err);
+}
