@@ -188,15 +188,18 @@ int io_work(io_work_fn *fn, void *arg, struct smx_err *err);
 /* --- children and signals
  * -------------------------------------------------------------------------------- */
 
+enum { IO_CHILD_FDS_MAX = 16 };
 struct io_child_spec {
-    const char *path; /* executable; or exec_fd >= 0 */
-    int exec_fd;
+    const char *path; /* executable, no search; or NULL and */
+    int exec_fd;      /* its descriptor (no script: nothing is left open to read it by) */
     char *const *argv;
     char *const *envp; /* NULL: ours */
     const int *fds;    /* become 0, 1, 2, ... in the child; -1: /dev/null. Borrowed */
     size_t nfds;
-    /* Called in the child between clone and exec: async-signal-safe calls only; non-zero gives up
-     * with that errno. */
+    /* Called in the child between clone and exec, its descriptors in place, ours still open, all
+     * signals blocked: async-signal-safe calls only, and what it writes it writes into our memory
+     * (vfork). Non-zero gives up with that errno. In a process with threads it changes ids by plain
+     * system calls: the C library's functions would do it to our threads. */
     int (*prepare)(void *arg);
     void *arg;
 };

@@ -4,6 +4,7 @@
  * call but poll() where readiness is only suspected. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -45,6 +46,16 @@ static int add_to_epoll(struct io_fd *f)
     return 0;
 }
 
+/* Mostly it is already: accept4 and socket make it so. */
+static int make_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+        return -errno;
+    return 0;
+}
+
 int io_fd_init(struct io_fd *f, int fd, struct smx_err *err)
 {
     int r;
@@ -52,17 +63,14 @@ int io_fd_init(struct io_fd *f, int fd, struct smx_err *err)
     *f = (struct io_fd){ .fd = -1, .loop = io_loop_self() };
     smx_list_init(&f->waiters);
     assert(f->loop);
-    r = smx_fd_set_nonblock(fd, /* on= */ true, err);
-    if (r == 0) {
-        f->fd = fd;
+    r = make_nonblocking(fd);
+    f->fd = fd;
+    if (r == 0)
         r = add_to_epoll(f);
-        if (r < 0)
-            r = smx_err_errno(err, -r, "watching descriptor %d", fd);
-    }
     if (r < 0) {
         f->fd = -1;
         smx_close(fd);
-        return r;
+        return smx_err_errno(err, -r, "watching descriptor %d", fd);
     }
     f->loop->nfds++;
     return 0;
