@@ -115,7 +115,8 @@ struct core_create_spec {
     bool has_timeout; /* false: sliding default; true: timeout_s, 0 = none */
     uint64_t timeout_s;
     struct provider_resources resources; /* 0: defaults */
-    const char *idempotency_key; /* of core_idem_begin(), so that recovery can adopt; NULL: none */
+    /* As given to core_idem_begin(), so that recovery can adopt; NULL: none. */
+    const char *idempotency_scope, *idempotency_key;
 };
 
 /* [parks] -SMX_E_INVALID names the field; -SMX_E_EXISTS: name taken; -SMX_E_NOT_CONFIGURED,

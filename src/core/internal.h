@@ -1,0 +1,187 @@
+/* internal.h - the inside of the core: one struct core a gateway, one struct sbx a sandbox. All of
+ * it belongs to the loop's thread.
+ *
+ * A sandbox's lock serialises its transitions: whoever holds it may move the state and change what
+ * is written to its row; everybody may read. Lock order: one sandbox's lock at a time, never the
+ * switch's within it. */
+#ifndef SMX_CORE_INTERNAL_H
+#define SMX_CORE_INTERNAL_H
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "core/core.h"
+#include "store/store.h"
+
+enum {
+    CREATE_TIMEOUT_MS = 120000,
+    CHANGE_TIMEOUT_MS = 60000,
+    PROBE_TIMEOUT_MS = 3000,
+    EVENT_RING = 512,
+    ENDED_KEPT = 10000,
+    IDEM_KEPT_MS = 24 * 3600 * 1000,
+    LIFETIME_DEFAULT_S = 3600,
+};
+
+struct core_rt { /* one runtime name */
+    struct core *core;
+    struct core_runtime_config cfg;
+    struct provider *provider; /* NULL: cannot be used; why says so */
+    char why[200];
+    struct smx_map by_provider_id; /* of struct sbx */
+    size_t living;
+    struct core_health health;
+    uint64_t health_until_ns;
+    bool probing;
+    struct io_event probed;
+    bool recovering, recover_again;
+};
+
+struct core_event_ring {
+    struct core_event v[EVENT_RING];
+    uint64_t last; /* seq; v[seq % EVENT_RING] */
+    uint64_t first;
+    struct io_event pulse;
+};
+
+struct core_metric {
+    struct metrics_family *operations, *seconds, *sandboxes, *events, *expired, *switches;
+};
+
+struct core {
+    struct io_loop *loop;
+    struct store *store;
+    struct metrics *metrics;
+    bool own_metrics;
+    struct core_metric m;
+    struct core_rt rt[CORE_RUNTIMES_MAX];
+    size_t n_rt;
+    struct core_rt *current;
+    const char *current_why;
+    char warning[120];
+    char runtime_setting[32]; /* as compared at boot: trimmed, lower case */
+    struct io_sem switching;
+    uint64_t max_lifetime_s, default_lifetime_s;
+    struct smx_map by_id, by_name;
+    struct smx_list all; /* of struct sbx, by serial */
+    struct core_event_ring events;
+    struct smx_map keys; /* of struct key_entry, by hash in hexadecimal digits */
+    unsigned char secret[32];
+    char instance[33];
+    bool closing;
+    unsigned tasks; /* fibers of ours */
+    struct io_event no_tasks;
+    struct io_event stop; /* set at close */
+};
+
+struct log_line {
+    int64_t unix_ms;
+    char text[];
+};
+struct sandbox_log {
+    struct log_line **v; /* room of them, a power of two; v[seq % room] */
+    size_t room;
+    uint64_t last;
+    struct io_event pulse;
+};
+
+struct sbx {
+    struct sandbox pub; /* first */
+    unsigned refs;
+    struct core *core;
+    struct core_rt *rt;
+    struct smx_list all;
+    bool registered;
+    char *alias[2];
+    char token[PROVIDER_TOKEN_LEN + 1];
+    char *metadata_json;
+    struct json_pair *env;
+    size_t n_env;
+    char *idem_scope, *idem_key;
+    struct provider_box *box; /* NULL: not attached */
+    unsigned uses;
+    bool detach;        /* the box goes with the last use */
+    struct io_sem lock; /* one transition at a time */
+    bool dirty;         /* the row is behind: a write failed */
+    enum sandbox_state row_state;
+    int64_t armed_unix_ms; /* when its lifetime began */
+    struct io_timer expiry, push;
+    struct sandbox_log log;
+};
+
+static inline struct sbx *sbx_of(struct sandbox *sb)
+{
+    return (struct sbx *)sb;
+}
+static inline const struct sbx *sbx_of_const(const struct sandbox *sb)
+{
+    return (const struct sbx *)sb;
+}
+
+/* core.c: a fiber of ours that core_close() waits for. arg is handed to fn, which frees it. When it
+ * cannot be started fn is not called and the caller keeps arg. */
+int core_task(struct core *c, const char *name, io_fiber_fn *fn, void *arg);
+struct core_rt *core_rt_find(struct core *c, const char *name);
+void core_account(struct core_rt *rt, const char *op, int r, uint64_t begun_ns);
+
+/* registry.c */
+int sbx_new(struct core *c, struct core_rt *rt, struct sbx **ret, struct smx_err *err);
+int sbx_add(struct sbx *b, struct smx_err *err); /* by id and name: -SMX_E_EXISTS */
+int sbx_index_provider_id(struct sbx *b, struct smx_err *err);
+int sbx_rename(struct sbx *b, const char *name, struct smx_err *err); /* NULL: none */
+void sbx_remove(struct sbx *b); /* from the indexes; drops the registry's reference */
+void sbx_detach(struct sbx *b); /* the box goes, at once or with the last use */
+int pairs_copy(struct json_pair **ret, const struct json_pair *v, size_t n);
+void pairs_free(struct json_pair *v, size_t n);
+char *pairs_encode(const struct json_pair *v, size_t n, struct smx_err *err);
+int pairs_decode(const char *json, struct json_pair **ret, size_t *ret_n, struct smx_err *err);
+
+/* sandbox.c */
+enum { MOVE_FACT = 1 /* it happened: memory follows even when the row cannot be written yet */ };
+int sandbox_move(struct sbx *b, enum sandbox_state next, const char *reason, unsigned flags,
+    struct smx_err *err);
+int sandbox_save(struct sbx *b, struct smx_err *err); /* the row without a change of state */
+int sandbox_lock(struct sbx *b, struct smx_err *err); /* [parks] a reference is the caller's */
+void sandbox_unlock(struct sbx *b);
+/* With the lock held: gone at the provider and in the registry. */
+int sandbox_delete_locked(struct sbx *b, const char *reason, struct smx_err *err);
+void sandbox_flush_dirty(struct core *c);
+/* The provider says that it changed; with the lock held. */
+void sandbox_follow(struct sbx *b, enum provider_box_state state, const char *reason);
+
+/* create.c */
+int create_check(struct core *c, const struct core_create_spec *spec, struct core_rt **ret_rt,
+    struct smx_err *err);
+int metadata_check(const struct json_pair *v, size_t n, struct smx_err *err);
+
+/* lifetime.c */
+void lifetime_set(struct sbx *b, bool has_timeout, uint64_t timeout_s); /* the policy */
+void lifetime_arm(struct sbx *b);     /* anew, from now; running */
+void lifetime_resume(struct sbx *b);  /* as the row says, after a restart */
+void lifetime_suspend(struct sbx *b); /* paused, stopped, ended */
+void lifetime_touch(struct sbx *b);   /* it was used */
+void lifetime_refresh(struct sbx *b); /* brings expires_unix_ms up to date before it is shown */
+void lifetime_timer_init(struct sbx *b);
+
+/* event.c */
+void core_on_event(void *ctx, const struct store_event *e);
+int core_event_now(struct core *c, const struct store_event *e, struct smx_err *err);
+
+/* recovery.c */
+int recovery_load(struct core *c, struct smx_err *err); /* rows into the registry */
+void recovery_run(struct core_rt *rt);                  /* [parks] against what the provider has */
+void recovery_start(struct core_rt *rt);                /* the same on a fiber */
+extern const struct provider_host recovery_host;        /* ctx: struct core_rt */
+
+/* runtime.c */
+int runtime_boot(struct core *c, const struct core_config *cfg, struct smx_err *err);
+
+/* key.c, token.c */
+int keys_load(struct core *c, struct smx_err *err);
+void keys_done(struct core *c);
+int secrets_load(struct core *c, struct smx_err *err);
+int sha256(unsigned char out[32], const void *data, size_t n);
+
+/* log.c */
+void log_done(struct sandbox_log *l);
+
+#endif
