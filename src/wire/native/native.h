@@ -45,7 +45,8 @@
 /* --- sandboxes ------------------------------------------------------------------------------- */
 
 struct native_resources {
-    uint64_t cpu, memory_mib, disk_mib; /* 0: absent, the default */
+    double cpu;                          /* cores; 0: absent, the default, also below */
+    uint64_t memory_mib, disk_mib, pids;
 };
 
 struct native_create {   /* POST /api/sandboxes, PUT /api/sandboxes/{name} */

@@ -6,9 +6,10 @@
 /* --- sandboxes ------------------------------------------------------------------------------- */
 
 FIELDS(native_resources_table) = {
-    U64(native_resources, "cpu", cpu, OMIT, .min = 1, .max = 1024),
+    DBL(native_resources, "cpu", cpu, OMIT, .max = 1024),
     U64(native_resources, "memory_mib", memory_mib, OMIT, .min = 1, .max = 1 << 24),
     U64(native_resources, "disk_mib", disk_mib, OMIT, .min = 1, .max = 1 << 30),
+    U64(native_resources, "pids", pids, OMIT, .min = 1, .max = 1 << 22),
 };
 JSON_TABLE(native_resources_table, native_resources);
 

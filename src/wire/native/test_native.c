@@ -56,7 +56,7 @@ TEST(create_is_strict_and_hides_the_password)
     ASSERT_EQ(decode(&native_create_table, "{\"timeout_s\":-1}", &c, &err), -SMX_E_INVALID);
     ASSERT_EQ(decode(&native_create_table, "{\"timeout_s\":1.5}", &c, &err), -SMX_E_INVALID);
     ASSERT_EQ(
-        decode(&native_create_table, "{\"resources\":{\"cpu\":0}}", &c, &err), -SMX_E_INVALID);
+        decode(&native_create_table, "{\"resources\":{\"cpu\":-1}}", &c, &err), -SMX_E_INVALID);
     ASSERT_TRUE(strstr(err.msg, "resources.cpu"));
     ASSERT_EQ(decode(&native_create_table, "{\"password\":17}", &c, &err), -SMX_E_INVALID);
     ASSERT_FALSE(strstr(err.msg, "17"));
