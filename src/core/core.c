@@ -180,6 +180,13 @@ struct io_loop *core_loop(struct core *c)
     return c->loop;
 }
 
+struct provider *core_provider(struct core *c, const char *runtime)
+{
+    struct core_rt *rt = core_rt_find(c, runtime);
+
+    return rt ? rt->provider : NULL;
+}
+
 static void open_provider(struct core_rt *rt)
 {
     struct provider_host host = recovery_host;
