@@ -6,6 +6,7 @@
 
 #include "agent/call.h"
 #include "agent/env.h"
+#include "agent/files.h"
 #include "agent/fs_rpc.h"
 #include "agent/process_rpc.h"
 #include "base/limits.h"
@@ -154,6 +155,8 @@ static const struct plain_route plain_routes[] = {
     { ENVD_INIT, H1_POST, "POST", handle_init },
     { ENVD_ENVS, H1_GET, "GET", handle_envs },
     { ENVD_METRICS, H1_GET, "GET", handle_metrics },
+    { ENVD_FILES, H1_GET, "GET, POST", files_get },
+    { ENVD_FILES, H1_POST, "GET, POST", files_post },
 };
 
 static void reply_not_allowed(struct http_exchange *x, const char *allow)

@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "agent/env.h"
@@ -101,12 +102,13 @@ static size_t child_strlen(const char *s)
 
 static void child_fail(const char *what, long e)
 {
+    static char before[] = "sandmux-agent: '", after[] = "'";
     const char *reason = child_reason(e);
+    struct iovec line[] = { { before, sizeof before - 1 },
+        { (void *)(uintptr_t)what, child_strlen(what) }, { after, 1 },
+        { (void *)(uintptr_t)reason, child_strlen(reason) } };
 
-    raw_syscall(SYS_write, 2, (long)"sandmux-agent: '", 16, 0, 0);
-    raw_syscall(SYS_write, 2, (long)what, (long)child_strlen(what), 0, 0);
-    raw_syscall(SYS_write, 2, (long)"'", 1, 0, 0);
-    raw_syscall(SYS_write, 2, (long)reason, (long)child_strlen(reason), 0, 0);
+    raw_syscall(SYS_writev, 2, (long)line, 4, 0, 0);
     raw_syscall(
         SYS_exit_group, e == ENOENT || e == ENOTDIR ? SPAWN_NOT_FOUND : SPAWN_FAILED, 0, 0, 0, 0);
 }

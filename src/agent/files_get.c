@@ -1,0 +1,437 @@
+/* files_get.c - GET /files. A regular file goes out by splice, a small one in one write with its
+ * head; anything that may block, or that does not know its size (FIFO, device, a file of /proc), is
+ * read by a child and sent in chunks. */
+#include "agent/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/filework.h"
+#include "agent/identity.h"
+#include "agent/mime.h"
+#include "agent/pathname.h"
+#include "base/fd.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+enum { SMALL_MAX = 64 * 1024, SNIFF = 512, DATE_SIZE = 40, MESSAGE_MAX = 4600 };
+
+/* --- shared with POST --------------------------------------------------------------------------
+ */
+
+void files_error(struct http_exchange *x, int status, const char *fmt, ...)
+{
+    SMX_CLEANUP(smx_freep) char *message = smx_alloc(MESSAGE_MAX);
+    struct envd_http_error e = { .code = status, .message = message };
+    struct smx_buf out;
+    va_list ap;
+
+    smx_buf_init(&out, SMX_HTTP_JSON_BODY_MAX);
+    if (message) {
+        va_start(ap, fmt);
+        vsnprintf(message, MESSAGE_MAX, fmt, ap);
+        va_end(ap);
+    }
+    (void)json_encode_to(&out, &envd_http_error_table, &e, /* err= */ NULL);
+    smx_buf_append_char(&out, '\n');
+    http_add_field(x, "X-Content-Type-Options", "nosniff");
+    http_reply(x, status, "application/json; charset=utf-8", out.data, out.len);
+    smx_buf_done(&out);
+}
+
+int files_status(int os_errno)
+{
+    switch (os_errno) {
+    case ENOENT:
+        return 404;
+    case ENOSPC:
+    case EDQUOT:
+        return 507;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return 429;
+    default:
+        return 500;
+    }
+}
+
+static void reply_bad_parameter(
+    struct http_exchange *x, const char *name, const struct smx_err *err)
+{
+    char text[320];
+    int n = snprintf(text, sizeof text, "Invalid format for parameter %s: %s\n", name, err->msg);
+
+    http_add_field(x, "X-Content-Type-Options", "nosniff");
+    http_reply(x, 400, "text/plain; charset=utf-8", text, (size_t)n);
+}
+
+void files_target_done(struct files_target *t)
+{
+    agent_user_done(&t->user);
+    smx_free(t->given);
+    smx_free(t->path);
+    *t = (struct files_target){ 0 };
+}
+
+bool files_target(struct agent *a, struct http_exchange *x, struct files_target *ret)
+{
+    SMX_CLEANUP(smx_freep) char *username = NULL;
+    struct files_target t = { 0 };
+    struct smx_err err = { 0 };
+
+    if (http_query_string(x, "username", &username, &err) < 0) {
+        reply_bad_parameter(x, "username", &err);
+    } else if (http_query_string(x, "path", &t.given, &err) < 0) {
+        reply_bad_parameter(x, "path", &err);
+    } else if (agent_user_find(a, username, &t.user, &err) < 0) {
+        files_error(x, 401, "error looking up user '%s': unknown user", username ? username : "");
+    } else if (path_resolve(t.given ? t.given : "", t.user.home, a->settings.default_workdir,
+                   t.user.name, &t.path, &err) < 0) {
+        files_error(x, 400, "error expanding and resolving path '%s': %s", t.given, err.msg);
+    } else if (identity_fs(&t.user, &err) < 0) {
+        files_error(x, 403, "%s", err.msg);
+    } else {
+        *ret = t;
+        return true;
+    }
+    files_target_done(&t);
+    return false;
+}
+
+/* --- headers --------------------------------------------------------------------------------- */
+
+/* Does the client refuse a body that is not compressed? */
+static bool refuses_identity(const struct http_exchange *x)
+{
+    struct smx_view v = http_field(x, "Accept-Encoding");
+    bool refused = false;
+
+    while (v.p && v.n > 0) {
+        const char *comma = memchr(v.p, ',', v.n);
+        size_t n = comma ? (size_t)(comma - v.p) : v.n;
+        char item[64];
+
+        smx_view_copy(item, sizeof item, (struct smx_view){ v.p, n });
+        if (strstr(item, "q=0") && !strstr(item, "q=0.") &&
+            (strstr(item, "identity") || strstr(item, "*")))
+            refused = true;
+        n += comma != NULL;
+        v = (struct smx_view){ v.p + n, v.n - n };
+    }
+    return refused;
+}
+
+static void date_text(time_t t, char text[DATE_SIZE])
+{
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(text, DATE_SIZE, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+}
+
+static void add_common_fields(struct http_exchange *x, const char *path)
+{
+    struct smx_buf disposition;
+
+    smx_buf_init(&disposition, SMX_PATH_MAX * 4);
+    mime_disposition(&disposition, path_base(path));
+    if (!disposition.failed)
+        http_add_field(x, "Content-Disposition", disposition.data);
+    smx_buf_done(&disposition);
+}
+
+static bool not_modified(const struct http_exchange *x, const struct stat *st)
+{
+    struct smx_view v = http_field(x, "If-Modified-Since");
+    struct tm tm = { 0 };
+    char text[DATE_SIZE];
+
+    if (!v.p || !smx_view_copy(text, sizeof text, v))
+        return false;
+    if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        return false;
+    return st->st_mtime <= timegm(&tm);
+}
+
+struct range {
+    uint64_t first, n;
+    bool partial, refused;
+};
+
+/* One range of bytes; several are answered with the whole file, as RFC 9110 allows. */
+static bool parse_range(struct smx_view v, uint64_t size, struct range *r)
+{
+    const char *dash;
+    uint64_t first, last = UINT64_MAX;
+
+    if (!smx_view_starts(v, "bytes="))
+        return false;
+    v = (struct smx_view){ v.p + 6, v.n - 6 };
+    dash = memchr(v.p, '-', v.n);
+    if (!dash)
+        return false;
+    struct smx_view a = { v.p, (size_t)(dash - v.p) }, b = { dash + 1, v.n - a.n - 1 };
+    if (b.n > 0 && !smx_parse_u64(b, INT64_MAX, &last))
+        return false;
+    if (a.n == 0) { /* the last n bytes */
+        if (b.n == 0 || last == 0)
+            return false;
+        first = last < size ? size - last : 0;
+        last = UINT64_MAX;
+    } else if (!smx_parse_u64(a, INT64_MAX, &first) || first >= size || last < first) {
+        return false;
+    }
+    r->first = first;
+    r->n = SMX_MIN(last, size - 1) - first + 1;
+    r->partial = true;
+    return size > 0;
+}
+
+static struct range range_of(const struct http_exchange *x, const struct stat *st)
+{
+    struct range r = { .n = (uint64_t)st->st_size };
+    struct smx_view v = http_field(x, "Range"), condition = http_field(x, "If-Range");
+    char date[DATE_SIZE];
+
+    date_text(st->st_mtime, date);
+    if (!v.p || memchr(v.p, ',', v.n) || (condition.p && !smx_view_eq(condition, date)))
+        return r;
+    r.refused = !parse_range(v, (uint64_t)st->st_size, &r);
+    return r;
+}
+
+static void reply_bad_range(struct http_exchange *x, const struct stat *st)
+{
+    static const char text[] = "invalid range: failed to overlap\n";
+    char value[48];
+
+    snprintf(value, sizeof value, "bytes */%lld", (long long)st->st_size);
+    http_add_field(x, "Content-Range", value);
+    http_add_field(x, "X-Content-Type-Options", "nosniff");
+    http_reply(x, 416, "text/plain; charset=utf-8", text, sizeof text - 1);
+}
+
+/* --- regular files -----------------------------------------------------------------------------
+ */
+
+static void add_file_fields(struct http_exchange *x, const struct stat *st, const struct range *r)
+{
+    char date[DATE_SIZE], value[96];
+
+    http_add_field(x, "Accept-Ranges", "bytes");
+    date_text(st->st_mtime, date);
+    http_add_field(x, "Last-Modified", date);
+    if (!r->partial)
+        return;
+    snprintf(value, sizeof value, "bytes %llu-%llu/%lld", (unsigned long long)r->first,
+        (unsigned long long)(r->first + r->n - 1), (long long)st->st_size);
+    http_add_field(x, "Content-Range", value);
+}
+
+static void send_small(
+    struct http_exchange *x, int fd, int status, const char *type, const struct range *r)
+{
+    SMX_CLEANUP(smx_freep) char *data = smx_alloc(r->n + 1);
+    ssize_t n = data ? pread(fd, data, r->n, (off_t)r->first) : -1;
+
+    if (n < 0)
+        files_error(x, 500, "error reading file: %s", data ? strerror(errno) : "out of memory");
+    else
+        http_reply(x, status, type, data, (size_t)n);
+}
+
+/* Takes fd. */
+static void send_large(
+    struct http_exchange *x, int fd, int status, const char *type, const struct range *r)
+{
+    struct io_fd file;
+    struct smx_err err;
+
+    if (lseek(fd, (off_t)r->first, SEEK_SET) < 0 || io_fd_init(&file, smx_take_fd(&fd), &err) < 0) {
+        smx_close(fd);
+        files_error(x, 500, "error reading file: %s", strerror(errno));
+        return;
+    }
+    if (http_start(x, status, type, r->n) == 0 && http_write_from(x, &file, r->n) == 0)
+        http_finish(x);
+    else
+        http_abort(x);
+    io_fd_done(&file);
+}
+
+static void send_regular(struct http_exchange *x, const char *path, int *fd, const struct stat *st)
+{
+    struct range r = range_of(x, st);
+    char head[SNIFF];
+    ssize_t n = pread(*fd, head, sizeof head, 0);
+    const char *type = mime_type(path_base(path), head, n > 0 ? (size_t)n : 0);
+    int status = r.partial ? 206 : 200;
+
+    add_common_fields(x, path);
+    if (r.refused) {
+        reply_bad_range(x, st);
+        return;
+    }
+    if (not_modified(x, st)) {
+        http_reply(x, 304, /* content_type= */ NULL, "", 0);
+        return;
+    }
+    add_file_fields(x, st, &r);
+    if (r.n <= SMALL_MAX)
+        send_small(x, *fd, status, type, &r);
+    else
+        send_large(x, smx_take_fd(fd), status, type, &r);
+}
+
+/* --- everything else, by a child -----------------------------------------------------------------
+ */
+
+struct reading {
+    const char *path;
+    int out;
+};
+
+static int read_work(void *arg)
+{
+    static char data[64 * 1024];
+    const struct reading *w = arg;
+    int fd = open(w->path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return errno;
+    while ((n = read(fd, data, sizeof data)) != 0) {
+        if (n < 0)
+            return errno;
+        if (smx_write_full(w->out, data, (size_t)n) < 0)
+            return EPIPE;
+    }
+    return 0;
+}
+
+/* Waits for the first bytes: the reply's status depends on whether there are any. */
+static ssize_t read_piece(struct http_exchange *x, struct io_fd *pipe, char *data, size_t n)
+{
+    struct io_wait w[2] = { { .fd = pipe, .events = IO_READ },
+        { .fd = http_fd(x), .events = IO_HUP } };
+
+    if (io_wait(w, 2, SMX_FOREVER) < 0 || !w[0].ready)
+        return -SMX_E_CANCELLED;
+    return io_read(pipe, data, n, SMX_FOREVER, /* err= */ NULL);
+}
+
+static void send_pipe(struct http_exchange *x, const char *path, struct io_fd *pipe,
+    struct filework *work, char *data, size_t room)
+{
+    ssize_t n = read_piece(x, pipe, data, room);
+    int e = 0;
+
+    if (n < 0 || (n == 0 && filework_wait(work, x, &e) < 0)) {
+        http_abort(x);
+        return;
+    }
+    if (e != 0) {
+        files_error(x, files_status(e), "error reading file '%s': %s", path, strerror(e));
+        return;
+    }
+    add_common_fields(x, path);
+    if (http_start(x, 200, mime_type(path_base(path), data, (size_t)n), HTTP_CHUNKED) < 0)
+        return;
+    while (n > 0) {
+        if (http_write(x, data, (size_t)n) < 0)
+            break;
+        n = read_piece(x, pipe, data, room);
+    }
+    if (n == 0 && filework_wait(work, x, &e) == 0 && e == 0)
+        http_finish(x);
+    else
+        http_abort(x);
+}
+
+static void send_by_child(struct agent *a, struct http_exchange *x, const char *path)
+{
+    SMX_CLEANUP(filework_freep) struct filework *work = NULL;
+    SMX_CLEANUP(smx_freep) char *data = smx_alloc(SMALL_MAX);
+    struct reading reading = { .path = path };
+    struct smx_err err = { 0 };
+    struct io_fd pipe;
+    int p[2], r;
+
+    if (!data || pipe2(p, O_CLOEXEC) < 0) {
+        files_error(x, 429, "too many open files");
+        return;
+    }
+    reading.out = p[1];
+    r = filework_start(a, read_work, &reading, (int[]){ p[1], -1 }, &work, &err);
+    smx_close(p[1]);
+    if (r < 0) {
+        smx_close(p[0]);
+        files_error(x, 429, "%s", err.msg);
+        return;
+    }
+    if (io_fd_init(&pipe, p[0], &err) < 0) {
+        files_error(x, 429, "%s", err.msg);
+        return;
+    }
+    send_pipe(x, path, &pipe, work, data, SMALL_MAX);
+    io_fd_done(&pipe);
+}
+
+/* Files that say 0 and have content: what the kernel makes up. */
+static bool size_unknown(int fd)
+{
+    struct statfs s;
+
+    if (fstatfs(fd, &s) < 0)
+        return true;
+    return s.f_type == PROC_SUPER_MAGIC || s.f_type == SYSFS_MAGIC ||
+           s.f_type == CGROUP_SUPER_MAGIC || s.f_type == CGROUP2_SUPER_MAGIC ||
+           s.f_type == DEBUGFS_MAGIC || s.f_type == TRACEFS_MAGIC || s.f_type == SECURITYFS_MAGIC;
+}
+
+static void send_file(struct agent *a, struct http_exchange *x, const char *path)
+{
+    SMX_CLEANUP(smx_closep)
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 && errno == ENOENT) {
+        files_error(x, 404, "path '%s' does not exist", path);
+    } else if (fd < 0) {
+        int e = errno;
+
+        files_error(x, files_status(e), "error opening file '%s': %s", path, strerror(e));
+    } else if (fstat(fd, &st) < 0) {
+        files_error(x, 500, "error getting file info: %s", strerror(errno));
+    } else if (S_ISDIR(st.st_mode)) {
+        files_error(x, 400, "path '%s' is a directory", path);
+    } else if (S_ISREG(st.st_mode) && (st.st_size > 0 || !size_unknown(fd))) {
+        send_regular(x, path, &fd, &st);
+    } else {
+        smx_close(smx_take_fd(&fd));
+        send_by_child(a, x, path);
+    }
+}
+
+void files_get(struct agent *a, struct http_exchange *x)
+{
+    struct files_target t;
+
+    if (!files_target(a, x, &t))
+        return;
+    if (refuses_identity(x))
+        files_error(x, 406,
+            "error parsing Accept-Encoding: no acceptable encoding found, supported: [identity]");
+    else
+        send_file(a, x, t.path);
+    files_target_done(&t);
+}
