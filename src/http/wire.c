@@ -206,12 +206,12 @@ static int message_own(struct http_message *m, const char *text, size_t n)
     return 0;
 }
 
-/* A head that trickles in is parsed again only when a line has ended. */
+/* A head that trickles in is parsed again when a line has ended or when it has doubled. */
 static bool worth_parsing(const struct http_in *in)
 {
     size_t n = http_in_size(in);
 
-    return n > in->scanned && (in->scanned == 0 || n >= SMX_HTTP_HEAD_MAX ||
+    return n > in->scanned && (n / 2 >= in->scanned || n >= SMX_HTTP_HEAD_MAX ||
                                   memchr(in->data + in->pos + in->scanned, '\n', n - in->scanned));
 }
 
@@ -302,7 +302,8 @@ static ssize_t fetch_some_chunked(struct http_body *b, struct http_in *in, struc
 
     if (ahead.n > 0) {
         made = h1_chunked_read(&b->chunked, ahead.p, SMX_MIN(n, ahead.n), data, &used, err);
-        http_in_consume(in, used);
+        if (made >= 0)
+            http_in_consume(in, used);
         return made;
     }
     got = fetch_raw(in, fd, watch, data, n, deadline_ns, err);
