@@ -212,20 +212,30 @@ static int check_request(const struct engine_request *r, struct smx_err *err)
     return r->create ? check_create(r->create, err) : 0;
 }
 
+/* What is read of a request that is refused: whom to answer. */
+struct numbered {
+    uint64_t seq;
+};
+static const struct json_field numbered_table_fields[] = {
+    ROW(numbered, seq, JSON_U64, .flags = JSON_REQUIRED, .min = 1),
+};
+static JSON_TABLE(numbered_table, numbered, .lax = true);
+
 int engine_request_decode(
     const char *data, size_t n, struct engine_request *ret, struct smx_err *err)
 {
     int r = json_decode(&engine_request_table, data, n, ret, err);
-    uint64_t seq;
+    struct numbered head;
 
-    if (r < 0)
-        return r;
-    r = check_request(ret, err);
-    if (r < 0) {
-        seq = ret->seq;
+    if (r == 0) {
+        r = check_request(ret, err);
+        if (r == 0)
+            return 0;
         json_free(&engine_request_table, ret);
-        *ret = (struct engine_request){ .seq = seq };
     }
+    *ret = (struct engine_request){ 0 };
+    if (json_decode(&numbered_table, data, n, &head, NULL) == 0)
+        ret->seq = head.seq;
     return r;
 }
 

@@ -60,12 +60,17 @@ TEST(refuses_what_no_caller_may_say)
 
 TEST(a_refused_request_keeps_its_number)
 {
-    static const char text[] = "{\"seq\":42,\"op\":\"get\"}";
-    struct engine_request req;
-    struct smx_err err = { 0 };
+    static const char *const texts[] = { "{\"seq\":42,\"op\":\"get\"}",
+        "{\"op\":\"dance\",\"seq\":42}", "{\"seq\":42,\"op\":\"list\",\"more\":{}}" };
 
-    ASSERT_EQ(engine_request_decode(text, sizeof text - 1, &req, &err), -SMX_E_INVALID);
-    ASSERT_EQ(req.seq, 42);
+    for (size_t i = 0; i < SMX_ARRAY_LEN(texts); i++) {
+        struct engine_request req;
+        struct smx_err err = { 0 };
+
+        ASSERT_EQ(engine_request_decode(texts[i], strlen(texts[i]), &req, &err), -SMX_E_INVALID);
+        ASSERT_EQ(req.seq, 42);
+        ASSERT_TRUE(req.id == NULL);
+    }
 }
 
 TEST(create_is_decoded_whole)

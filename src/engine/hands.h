@@ -1,0 +1,35 @@
+/* hands.h - helper processes for work that would block the engine: removing trees and adding up
+ * their size. Each is a copy of the engine that keeps two directories and a socket and nothing
+ * else; it does one thing at a time and dies with the engine. */
+#ifndef SMX_ENGINE_HANDS_H
+#define SMX_ENGINE_HANDS_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/io.h"
+
+enum { HANDS_MAX = 8 };
+
+struct hand {
+    struct io_fd sock;
+    pid_t pid; /* 0: not started */
+    bool busy;
+};
+
+struct hands {
+    struct io_loop *loop;
+    int boxes_fd, trash_fd;
+    struct hand v[HANDS_MAX];
+    struct io_sem free; /* one count a hand */
+};
+
+int hands_start(
+    struct hands *h, struct io_loop *loop, int boxes_fd, int trash_fd, struct smx_err *err);
+void hands_done(struct hands *h);
+/* [parks] until trash/<name> is gone. */
+int hands_remove(struct hands *h, const char *name, struct smx_err *err);
+/* [parks] bytes that the upper layer of sandboxes/<id> takes. */
+int hands_usage(struct hands *h, const char *id, uint64_t *ret_bytes, struct smx_err *err);
+
+#endif

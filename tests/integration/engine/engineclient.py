@@ -1,0 +1,295 @@
+"""A client of sandmux-engine for tests: starts the program alone, speaks its sequenced-packet protocol, and looks at what it
+leaves on the host."""
+import base64
+import http.client
+import json
+import os
+import pathlib
+import random
+import shutil
+import socket
+import string
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+BUILD = pathlib.Path(os.environ.get("SMX_BUILD", pathlib.Path(__file__).resolve().parents[3] / "build")).resolve()
+MESSAGE_MAX = 192 * 1024
+VERSION = 1
+
+
+class EngineError(Exception):
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
+def new_id():
+    return "i" + "".join(random.choices(string.ascii_lowercase + string.digits, k=20))
+
+
+class Connection:
+    """One end of the protocol; replies are matched by number, events are kept."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.events = []
+        self.replies = {}
+        self.seq = 0
+        self.lock = threading.Lock()
+        self.news = threading.Condition()
+        self.closed = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self.sock, MESSAGE_MAX, 8)
+            except OSError:
+                data = b""
+            with self.news:
+                if not data:
+                    self.closed = True
+                    self.news.notify_all()
+                    return
+                message = json.loads(data)
+                if message["seq"]:
+                    self.replies[message["seq"]] = (message, fds)
+                else:
+                    self.events.append(message)
+                self.news.notify_all()
+
+    def send(self, op, **fields):
+        with self.lock:
+            self.seq += 1
+            seq = self.seq
+            self.sock.send(json.dumps({"seq": seq, "op": op, **fields}).encode())
+        return seq
+
+    def wait(self, seq, timeout=60):
+        with self.news:
+            assert self.news.wait_for(lambda: seq in self.replies or self.closed, timeout), "no reply"
+            if seq not in self.replies:
+                raise ConnectionError("the engine closed the connection")
+            message, fds = self.replies.pop(seq)
+        if message.get("error"):
+            raise EngineError(message["error"], message.get("message"))
+        return (message, fds[0]) if fds else message
+
+    def call(self, op, timeout=60, **fields):
+        return self.wait(self.send(op, **fields), timeout)
+
+    def event(self, timeout=20, **wanted):
+        """The next event whose sandbox has these values."""
+        def match():
+            for i, e in enumerate(self.events):
+                if all(e["sandbox"].get(k) == v or e.get(k) == v for k, v in wanted.items()):
+                    return self.events.pop(i)
+            return None
+        found = []
+        with self.news:
+            assert self.news.wait_for(lambda: found.append(match()) or found[-1], timeout), f"no event {wanted}"
+        return found[-1]
+
+    def close(self):
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.sock.close()
+
+
+class Agent:
+    """HTTP over a connected descriptor that the engine handed out."""
+
+    def __init__(self, fd):
+        self.sock = socket.socket(fileno=fd)
+        self.sock.setblocking(True)
+        self.sock.settimeout(60)
+        self.http = http.client.HTTPConnection("localhost")
+        self.http.sock = self.sock
+
+    def health(self):
+        self.http.request("GET", "/health")
+        r = self.http.getresponse()
+        r.read()
+        return r.status
+
+    def run(self, argv, user="root", env=None, cwd="/", timeout_ms=60000):
+        """(exit code, stdout, stderr) of a command; the code is negative for a signal."""
+        body = json.dumps({"process": {"cmd": argv[0], "args": argv[1:], "envs": env or {}, "cwd": cwd}}).encode()
+        envelope = b"\0" + struct.pack(">I", len(body)) + body
+        self.http.request("POST", "/process.Process/Start", envelope, {
+            "Content-Type": "application/connect+json", "Connect-Protocol-Version": "1", "Connect-Timeout-Ms": str(timeout_ms),
+            "Authorization": "Basic " + base64.b64encode(f"{user}:".encode()).decode()})
+        r = self.http.getresponse()
+        data = r.read()
+        assert r.status == 200, (r.status, data)
+        out, err, code, failure = b"", b"", None, None
+        while data:
+            flags, n = struct.unpack(">BI", data[:5])
+            message, data = json.loads(data[5:5 + n] or b"{}"), data[5 + n:]
+            if flags & 2:
+                failure = message.get("error")
+                continue
+            event = message.get("event", {})
+            out += base64.b64decode(event.get("data", {}).get("stdout", ""))
+            err += base64.b64decode(event.get("data", {}).get("stderr", ""))
+            if "end" in event:
+                code = event["end"].get("exitCode", 0)
+        assert code is not None, (failure, out, err)
+        return code, out.decode(errors="replace"), err.decode(errors="replace")
+
+    def close(self):
+        self.http.close()
+        self.sock.close()
+
+
+class Engine:
+    """The program with a state directory of its own."""
+
+    def __init__(self, *options, state=None, instance=None):
+        self.root = pathlib.Path(state or tempfile.mkdtemp(prefix="smx-engine-"))
+        self.state = self.root / "engine"
+        self.instance = instance or "t" + self.root.name.lower().replace("_", "-").replace("smx-engine-", "")
+        self.options = options
+        self.log = open(self.root / "log", "ab")
+        self.process = None
+        self.gate = None
+
+    def start(self, wait=True):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.process = subprocess.Popen(
+            [BUILD / "sandmux-engine", "--state-dir", self.state, "--instance", self.instance, "--agent",
+             BUILD / "sandmux-agent", "--gateway-fd", str(theirs.fileno()), *self.options],
+            pass_fds=[theirs.fileno()], stderr=self.log)
+        theirs.close()
+        self.gate = Connection(ours)
+        if wait:
+            self.hello = self.gate.call("hello", version=VERSION)["hello"]
+        return self
+
+    def control(self):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.connect(str(self.state / "control.sock"))
+        return s
+
+    def control_call(self, op, fds=(), timeout=60, **fields):
+        with self.control() as s:
+            s.settimeout(timeout)
+            socket.send_fds(s, [json.dumps({"seq": 1, "op": op, **fields}).encode()], list(fds))
+            return json.loads(s.recv(MESSAGE_MAX))
+
+    def kill(self):
+        """The engine dies at once; what it made stays."""
+        self.process.kill()
+        self.process.wait()
+        self.gate.close()
+
+    def restart(self):
+        self.kill()
+        return self.start()
+
+    def call(self, op, **fields):
+        return self.gate.call(op, **fields)
+
+    def create(self, id=None, deadline_ms=None, **create):
+        fields = {"id": id or new_id(), "create": create}
+        if deadline_ms is not None:
+            fields["deadline_ms"] = deadline_ms
+        return self.call("create", **fields)["sandbox"]
+
+    def agent(self, id):
+        return Agent(self.call("connect_agent", id=id)[1])
+
+    def run(self, id, argv, **options):
+        if isinstance(argv, str):
+            argv = ["sh", "-c", argv]
+        agent = self.agent(id)
+        try:
+            return agent.run(argv, **options)
+        finally:
+            agent.close()
+
+    def list(self):
+        items, after = [], {}
+        while True:
+            page = self.call("list", **after)
+            items += page.get("sandboxes", [])
+            if not page.get("next"):
+                return items
+            after = {"after": page["next"]}
+
+    def clear(self):
+        """Ends everything by the documented way and checks that nothing is left."""
+        if self.process.poll() is None:
+            try:
+                self.control_call("shutdown", all=True)
+                self.process.wait(30)
+            finally:
+                if self.process.poll() is None:
+                    self.process.kill()
+                    self.process.wait()
+        self.gate.close()
+        left = self.leftovers()
+        self.log.close()
+        text = (self.root / "log").read_text()
+        shutil.rmtree(self.root, ignore_errors=True)
+        assert not left, f"left on the host: {left}\n{text}"
+        return text
+
+    # what is on the host
+
+    def groups(self):
+        found = []
+        for top in [pathlib.Path("/sys/fs/cgroup"), *pathlib.Path("/sys/fs/cgroup").iterdir()]:
+            group = top / "sandmux" / self.instance
+            if group.is_dir():
+                found += [str(group)] + [str(p) for p in group.iterdir() if p.is_dir()]
+        return found
+
+    def slots(self):
+        links = pathlib.Path("/run/sandmux/slots")
+        return [p.name for p in links.iterdir() if os.readlink(p) == str(self.state)] if links.is_dir() else []
+
+    def processes(self):
+        """Processes of sandboxes and helpers that belong to this engine."""
+        found = []
+        for p in pathlib.Path("/proc").iterdir():
+            if not p.name.isdigit():
+                continue
+            try:
+                groups = (p / "cgroup").read_text()
+                cwd = os.readlink(p / "cwd")
+            except OSError:
+                continue
+            if f"/sandmux/{self.instance}/" in groups or cwd.startswith(str(self.state)):
+                found.append(int(p.name))
+        return found
+
+    def mounts(self):
+        return [m for m in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if str(self.root) in m or "sandmux" in m]
+
+    def directories(self):
+        return [str(p) for d in ("sandboxes", "trash") for p in (self.state / d).iterdir()] if self.state.is_dir() else []
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def leftovers(self):
+        """Everything that must be gone after the end; a moment is allowed for the kernel."""
+        deadline = time.monotonic() + 5
+        while True:
+            left = self.groups() + self.slots() + self.processes() + self.mounts() + self.directories()
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.02)
+
+
+def until(condition, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
