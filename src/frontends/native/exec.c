@@ -1,0 +1,422 @@
+/* exec.c - POST /api/sandboxes/{id}/exec: runs a command to its end and answers with one JSON
+ * object, or streams NDJSON lines while it runs. Back-pressure reaches the process in both: what is
+ * not read here is not read from its pipes. A client that leaves stops nothing; the process goes
+ * on, its output is dropped by the agent.
+ *
+ * Standard input longer than a pipe holds is written by a fiber of its own, since the command may
+ * need its output read before it reads on. */
+#include "frontends/native/exec.h"
+
+#include <signal.h>
+
+enum {
+    STDIN_INLINE = 32 * 1024, /* what an empty pipe takes without anybody reading */
+    GRACE_MS = 5000,          /* the runtime enforces timeout_s; past this we do */
+    LINE_MAX_BYTES = 512 * 1024,
+};
+
+struct run {
+    struct http_exchange *x;
+    struct native_use *use;
+    const struct native_spec *spec;
+    struct provider_stream *stream;
+    uint64_t started_ns, deadline_ns;
+    uint32_t pid;
+    bool killed; /* by us, past the grace */
+    const char *in;
+    size_t n_in;
+    struct io_fiber *feeder;
+    struct io_event fed;
+};
+
+/* --- standard input --------------------------------------------------------------------------- */
+
+static void feed(void *arg)
+{
+    struct run *r = arg;
+    int e = provider_write_stdin(
+        r->use->box, r->pid, /* tty= */ false, r->in, r->n_in, SMX_FOREVER, /* err= */ NULL);
+
+    if (e == 0) /* else it ended or closed its input: no fault of the caller */
+        provider_close_stdin(r->use->box, r->pid, native_deadline(), /* err= */ NULL);
+    r->feeder = NULL;
+    io_event_set(&r->fed);
+}
+
+static int feed_start(struct run *r, struct smx_err *err)
+{
+    io_event_init(&r->fed);
+    if (!r->in)
+        return 0;
+    if (r->n_in <= STDIN_INLINE) {
+        feed(r);
+        return 0;
+    }
+    return io_fiber_spawn(http_loop(r->x), "exec stdin", feed, r, &r->feeder, err);
+}
+
+/* The feeder's memory is ours: it has to be gone before we are. */
+static void feed_end(struct run *r)
+{
+    if (!r->feeder)
+        return;
+    io_fiber_cancel(r->feeder);
+    io_shield_begin();
+    io_event_wait(&r->fed, SMX_FOREVER);
+    io_shield_end();
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static int run_start(struct run *r, struct smx_err *err)
+{
+    int e;
+
+    r->started_ns = smx_now_ns();
+    r->deadline_ns = SMX_FOREVER;
+    if (r->spec->process.timeout_ms)
+        r->deadline_ns = smx_deadline_in_ms(r->spec->process.timeout_ms + GRACE_MS);
+    e = provider_process_start(r->use->box, &r->spec->process, &r->stream, native_deadline(), err);
+    if (e == 0)
+        native_watch_client(r->x);
+    return e;
+}
+
+/* The next event. Past the deadline the process is killed once; then its end is waited for. */
+static int run_next(struct run *r, struct provider_event *ev, struct smx_err *err)
+{
+    int e = provider_stream_next(r->stream, ev, r->deadline_ns, err);
+
+    if (e == -SMX_E_TIMEOUT && !r->killed) {
+        r->killed = true;
+        r->deadline_ns = smx_deadline_in_ms(GRACE_MS);
+        provider_signal(r->use->box, r->pid, SIGKILL, native_deadline(), NULL);
+        e = provider_stream_next(r->stream, ev, r->deadline_ns, err);
+    }
+    if (e < 0)
+        return e;
+    if (ev->kind == PROVIDER_EVENT_START) {
+        r->pid = ev->pid;
+        native_log_start(r->use->sb, r->spec, ev->pid);
+        return feed_start(r, err);
+    }
+    if (ev->kind == PROVIDER_EVENT_END) {
+        ev->timed_out |= r->killed;
+        native_log_end(r->use->sb, r->pid, ev);
+    }
+    return 0;
+}
+
+static void run_end(struct run *r)
+{
+    feed_end(r);
+    provider_stream_close(smx_take(&r->stream));
+    native_unwatch_client(r->x);
+}
+
+static uint64_t run_ms(const struct run *r)
+{
+    return (smx_now_ns() - r->started_ns) / SMX_NS_PER_MS;
+}
+
+/* --- one JSON object -------------------------------------------------------------------------- */
+
+struct collected {
+    struct smx_buf out, err;
+    size_t max;
+    bool truncated;
+    struct provider_event end;
+};
+
+static int collect(struct collected *c, struct smx_buf *b, const char *data, size_t n)
+{
+    size_t room = c->max - b->len;
+
+    if (n > room) {
+        c->truncated = true;
+        n = room;
+    }
+    return smx_buf_append(b, data, n);
+}
+
+static int collect_event(struct collected *c, const struct provider_event *ev)
+{
+    switch (ev->kind) {
+    case PROVIDER_EVENT_START:
+        return 0;
+    case PROVIDER_EVENT_STDOUT:
+    case PROVIDER_EVENT_PTY:
+        return collect(c, &c->out, ev->data, ev->n);
+    case PROVIDER_EVENT_STDERR:
+        return collect(c, &c->err, ev->data, ev->n);
+    case PROVIDER_EVENT_END:
+        c->end = *ev;
+        if (ev->error && c->err.len == 0) {
+            collect(c, &c->err, ev->error, strlen(ev->error));
+            collect(c, &c->err, "\n", 1);
+        }
+        c->end.error = NULL;
+        return 0;
+    }
+    return -SMX_E_INTERNAL;
+}
+
+static void show_bytes(struct smx_buf *b, char **text, struct json_bytes *bytes)
+{
+    static char empty[1];
+
+    if (b->len == 0)
+        *text = empty;
+    else if (smx_utf8_valid(b->data, b->len) && !memchr(b->data, 0, b->len))
+        *text = b->data;
+    else
+        *bytes = (struct json_bytes){ (unsigned char *)b->data, b->len };
+}
+
+static void write_bytes(struct json_writer *w, const char *key, const char *key_b64,
+    const char *text, const struct json_bytes *bytes)
+{
+    json_key(w, text ? key : key_b64);
+    if (text)
+        json_string(w, text);
+    else
+        json_base64(w, bytes->data, bytes->n);
+}
+
+static void reply_result(struct run *r, struct collected *c)
+{
+    struct json_bytes bytes[2] = { 0 };
+    char *text[2] = { NULL, NULL };
+    struct json_writer w;
+    struct smx_buf out;
+
+    show_bytes(&c->out, &text[0], &bytes[0]);
+    show_bytes(&c->err, &text[1], &bytes[1]);
+    smx_buf_init(&out, 6 * (c->out.len + c->err.len) + 4096); /* a control byte takes six */
+    json_writer_init(&w, &out);
+    json_object_begin(&w);
+    json_kv_i64(&w, "exit_code", c->end.exit_code);
+    json_key(&w, "signal");
+    if (c->end.signal)
+        json_i64(&w, c->end.signal);
+    else
+        json_null(&w);
+    write_bytes(&w, "stdout", "stdout_b64", text[0], &bytes[0]);
+    write_bytes(&w, "stderr", "stderr_b64", text[1], &bytes[1]);
+    json_kv_u64(&w, "duration_ms", run_ms(r));
+    json_kv_bool(&w, "truncated", c->truncated);
+    json_kv_bool(&w, "timed_out", c->end.timed_out);
+    json_object_end(&w);
+    native_reply_json(r->x, 200, &w);
+    smx_buf_done(&out);
+}
+
+static int run_collect(struct run *r, struct collected *c, struct smx_err *err)
+{
+    struct provider_event ev = { 0 };
+    int e = run_start(r, err);
+
+    while (e == 0 && ev.kind != PROVIDER_EVENT_END) {
+        e = run_next(r, &ev, err);
+        if (e == 0 && collect_event(c, &ev) < 0)
+            e = smx_err_oom(err);
+    }
+    return e;
+}
+
+static void answer_json(struct run *r, size_t max)
+{
+    struct collected c = { .max = max };
+    struct smx_err err = { 0 };
+    int e;
+
+    smx_buf_init(&c.out, max);
+    smx_buf_init(&c.err, max);
+    e = run_collect(r, &c, &err);
+    run_end(r);
+    if (e < 0)
+        native_fail(r->x, &err);
+    else
+        reply_result(r, &c);
+    smx_buf_done(&c.out);
+    smx_buf_done(&c.err);
+}
+
+/* --- NDJSON ----------------------------------------------------------------------------------- */
+
+struct lines {
+    struct native_text out, err;
+    struct smx_buf line;
+};
+
+static void line_exit(struct run *r, struct smx_buf *b, const struct provider_event *ev)
+{
+    struct native_exec_exit exit = { .exit_code = ev->exit_code,
+        .signal = ev->signal,
+        .has_signal = ev->signal != 0,
+        .duration_ms = run_ms(r),
+        .timed_out = ev->timed_out };
+    struct native_exec_event line = { .exit = &exit };
+
+    json_encode_to(b, &native_exec_event_table, &line, /* err= */ NULL);
+    smx_buf_append_char(b, '\n');
+}
+
+static int lines_end(
+    struct run *r, struct lines *l, const struct provider_event *ev, struct smx_err *err)
+{
+    int e = native_text_line(&l->out, "stdout", "", 0, /* end= */ true, &l->line, err);
+
+    if (e == 0)
+        e = native_text_line(&l->err, "stderr", ev->error ? ev->error : "",
+            ev->error ? strlen(ev->error) : 0, /* end= */ true, &l->line, err);
+    if (e == 0)
+        line_exit(r, &l->line, ev);
+    return e;
+}
+
+static int lines_of(
+    struct run *r, struct lines *l, const struct provider_event *ev, struct smx_err *err)
+{
+    struct native_exec_start start = { .pid = ev->pid };
+    struct native_exec_event line = { .start = &start };
+
+    switch (ev->kind) {
+    case PROVIDER_EVENT_START:
+        json_encode_to(&l->line, &native_exec_event_table, &line, /* err= */ NULL);
+        return smx_buf_append_char(&l->line, '\n');
+    case PROVIDER_EVENT_STDOUT:
+    case PROVIDER_EVENT_PTY:
+        return native_text_line(&l->out, "stdout", ev->data, ev->n, false, &l->line, err);
+    case PROVIDER_EVENT_STDERR:
+        return native_text_line(&l->err, "stderr", ev->data, ev->n, false, &l->line, err);
+    case PROVIDER_EVENT_END:
+        return lines_end(r, l, ev, err);
+    }
+    return -SMX_E_INTERNAL;
+}
+
+/* Several events that are there already go out in one write. */
+static bool more_is_buffered(struct run *r, const struct lines *l)
+{
+    bool buffered = false;
+
+    provider_stream_fd(r->stream, &buffered);
+    return buffered && l->line.len < LINE_MAX_BYTES / 4;
+}
+
+static int run_lines(struct run *r, struct lines *l, struct smx_err *err)
+{
+    struct provider_event ev = { 0 };
+    int e = run_start(r, err);
+
+    while (e == 0 && ev.kind != PROVIDER_EVENT_END) {
+        e = run_next(r, &ev, err);
+        if (e == 0)
+            e = lines_of(r, l, &ev, err);
+        if (e < 0 || (ev.kind != PROVIDER_EVENT_END && more_is_buffered(r, l)))
+            continue;
+        if (!http_started(r->x))
+            e = http_start(r->x, 200, NATIVE_NDJSON, HTTP_CHUNKED);
+        if (e == 0)
+            e = http_write(r->x, l->line.data, l->line.len);
+        smx_buf_reset(&l->line);
+    }
+    return e;
+}
+
+/* What goes wrong behind the 200 is the last line. */
+static void fail_lines(struct run *r, struct lines *l, const struct smx_err *err)
+{
+    struct native_exec_event line = { 0 };
+    struct native_problem problem;
+    char type[96];
+
+    if (!http_started(r->x)) {
+        native_fail(r->x, err);
+        return;
+    }
+    native_problem_fill(r->x, err, &problem, type);
+    line.error = &problem;
+    smx_buf_reset(&l->line);
+    json_encode_to(&l->line, &native_exec_event_table, &line, /* err= */ NULL);
+    smx_buf_append_char(&l->line, '\n');
+    if (http_write(r->x, l->line.data, l->line.len) == 0)
+        http_finish(r->x);
+}
+
+static void answer_lines(struct run *r)
+{
+    struct lines l = { 0 };
+    struct smx_err err = { 0 };
+    int e;
+
+    smx_buf_init(&l.line, 8 * LINE_MAX_BYTES);
+    e = run_lines(r, &l, &err);
+    run_end(r);
+    if (e < 0)
+        fail_lines(r, &l, &err);
+    else
+        http_finish(r->x);
+    smx_buf_done(&l.line);
+}
+
+/* --- request ---------------------------------------------------------------------------------- */
+
+static int take_stdin(struct run *r, struct native_exec *req, struct smx_err *err)
+{
+    if (req->stdin_text && req->stdin_b64.data)
+        return smx_err_set(
+            err, SMX_E_INVALID, "stdin_b64: cannot be combined with stdin; send one of them");
+    if (req->stdin_text) {
+        r->in = req->stdin_text;
+        r->n_in = strlen(req->stdin_text);
+    } else if (req->stdin_b64.data) {
+        r->in = (const char *)req->stdin_b64.data;
+        r->n_in = req->stdin_b64.n;
+    }
+    return 0;
+}
+
+static bool wants_lines(const struct http_exchange *x)
+{
+    return h1_has_token(http_head(x), "Accept", NATIVE_NDJSON);
+}
+
+static void run_request(struct http_exchange *x, const struct http_params *params,
+    struct frontend *fe, struct native_exec *req, struct native_spec *spec)
+{
+    NATIVE_USE(use);
+    struct run r = { .x = x, .use = &use, .spec = spec };
+    struct smx_err err = { 0 };
+
+    spec->process.cwd = req->cwd;
+    spec->process.user = req->user;
+    if (take_stdin(&r, req, &err) < 0 || native_use_begin(fe, x, params, &use, &err) < 0) {
+        native_fail(x, &err);
+        return;
+    }
+    spec->process.stdin_open = r.in;
+    if (wants_lines(x))
+        answer_lines(&r);
+    else
+        answer_json(
+            &r, req->max_output_bytes ? (size_t)req->max_output_bytes : SMX_EXEC_OUTPUT_DEFAULT);
+}
+
+void native_exec_post(struct http_exchange *x, const struct http_params *params, void *ctx)
+{
+    struct native_exec req;
+    struct native_spec spec = { 0 };
+    struct smx_err err = { 0 };
+    int r = native_body(x, &native_exec_table, SMX_JSON_MAX, &req, NULL, &err);
+
+    if (r == 0)
+        r = native_spec_make(&spec, req.command, &req.env, req.timeout_s, &err);
+    if (r < 0)
+        native_fail(x, &err);
+    else
+        run_request(x, params, ctx, &req, &spec);
+    native_spec_done(&spec);
+    json_free(&native_exec_table, &req);
+}

@@ -1,0 +1,86 @@
+/* internal.h - what the files of the native front end share. Handlers have the router's shape: ctx
+ * is the struct frontend; params->v[0] is the sandbox's id, name or alias. */
+#ifndef SMX_FRONTENDS_NATIVE_INTERNAL_H
+#define SMX_FRONTENDS_NATIVE_INTERNAL_H
+
+#include "base/mem.h"
+#include "frontends/native/native.h"
+#include "wire/native/native.h"
+
+typedef void(native_handler_fn)(
+    struct http_exchange *x, const struct http_params *params, void *ctx);
+
+enum { NATIVE_CALL_TIMEOUT_MS = 60000, NATIVE_CHUNK = 64 * 1024, NATIVE_TICK_MS = 15000 };
+
+/* --- reply.c --------------------------------------------------------------------------------- */
+
+/* [parks] value encoded by its table. */
+void native_reply(
+    struct http_exchange *x, int status, const struct json_table *table, const void *value);
+/* [parks] a JSON text that was written with a json_writer; an incomplete one becomes a 500. */
+void native_reply_json(struct http_exchange *x, int status, struct json_writer *w);
+/* native_fail() with a status of its own, such as 416. */
+void native_fail_status(struct http_exchange *x, int status, const struct smx_err *err);
+void native_no_content(struct http_exchange *x);
+/* The problem as it stands in a body; borrowed strings, url has room for the type. */
+void native_problem_fill(
+    struct http_exchange *x, const struct smx_err *err, struct native_problem *ret, char type[96]);
+
+/* --- request.c --------------------------------------------------------------------------------
+ */
+
+/* [parks] the body by a strict table; an empty one is {}. *raw (may be NULL) gets the text. */
+int native_body(struct http_exchange *x, const struct json_table *table, size_t max, void *ret,
+    struct smx_buf *raw, struct smx_err *err);
+/* The sandbox of the path, noted for the log. */
+int native_find(struct frontend *fe, struct http_exchange *x, const struct http_params *params,
+    struct sandbox **ret, struct smx_err *err);
+/* find and use_begin; ended by native_use_end(). */
+struct native_use {
+    struct sandbox *sb;
+    struct provider_box *box;
+};
+int native_use_begin(struct frontend *fe, struct http_exchange *x, const struct http_params *params,
+    struct native_use *ret, struct smx_err *err);
+void native_use_end(struct native_use *use);
+#define NATIVE_USE(name) SMX_CLEANUP(native_use_end) struct native_use name = { NULL, NULL }
+
+/* A required or optional path of the query; checked for length. The caller frees it. */
+int native_query_path(struct http_exchange *x, char **ret, struct smx_err *err);
+/* From now on the fiber is cancelled when the client goes away (for streams that fall silent). */
+void native_watch_client(struct http_exchange *x);
+void native_unwatch_client(struct http_exchange *x);
+uint64_t native_deadline(void); /* of one call to a provider */
+
+/* --- one file a resource ----------------------------------------------------------------------
+ */
+
+native_handler_fn native_sandbox_create, native_sandbox_ensure, native_sandbox_list,
+    native_sandbox_get, native_sandbox_patch, native_sandbox_delete, native_sandbox_start,
+    native_sandbox_stop, native_sandbox_pause, native_sandbox_resume;
+native_handler_fn native_exec_post, native_exec_socket;
+native_handler_fn native_process_list, native_process_signal;
+native_handler_fn native_file_list, native_file_get, native_file_put, native_file_upload,
+    native_file_delete, native_file_make_dir, native_file_move;
+native_handler_fn native_preview, native_logs, native_stats;
+native_handler_fn native_events;
+native_handler_fn native_templates;
+native_handler_fn native_key_create, native_key_list, native_key_revoke;
+native_handler_fn native_runtime_status, native_runtime_switch, native_runtime_validate,
+    native_runtime_health;
+native_handler_fn native_healthz, native_readyz, native_metrics, native_version, native_shutdown;
+
+/* exec.c: what both forms of exec share */
+struct native_spec { /* borrowed views of a decoded request, plus what had to be made */
+    struct native_command command;
+    const char *shell_argv[4];
+    struct provider_process_spec process;
+};
+int native_spec_make(struct native_spec *s, const char *raw_command, const struct json_map *env,
+    double timeout_s, struct smx_err *err);
+void native_spec_done(struct native_spec *s);
+const char *native_spec_program(const struct native_spec *s); /* argv[0], for logs */
+void native_log_start(struct sandbox *sb, const struct native_spec *s, uint32_t pid);
+void native_log_end(struct sandbox *sb, uint32_t pid, const struct provider_event *end);
+
+#endif

@@ -1,0 +1,225 @@
+/* reply.c - replies in JSON and the two shapes of errors: {"detail"} below /api/runtime, as its
+ * documented contract says, RFC 9457 problems elsewhere. */
+#include "frontends/native/internal.h"
+
+#include <stdio.h>
+
+enum { REPLY_MAX = 16 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
+
+int native_status(enum smx_code code)
+{
+    switch (code) {
+    case SMX_OK:
+        return 200;
+    case SMX_E_NOT_CONFIGURED:
+        return 400;
+    case SMX_E_UNAUTHORIZED:
+        return 401;
+    case SMX_E_FORBIDDEN:
+        return 403;
+    case SMX_E_NOT_FOUND:
+    case SMX_E_SANDBOX_NOT_FOUND:
+    case SMX_E_FILE_NOT_FOUND:
+    case SMX_E_PROCESS_NOT_FOUND:
+    case SMX_E_TEMPLATE_NOT_FOUND:
+        return 404;
+    case SMX_E_METHOD_NOT_ALLOWED:
+        return 405;
+    case SMX_E_EXISTS:
+    case SMX_E_STATE:
+    case SMX_E_IN_PROGRESS:
+        return 409;
+    case SMX_E_TOO_LARGE:
+        return 413;
+    case SMX_E_INVALID:
+    case SMX_E_UNPROCESSABLE_KEY:
+        return 422;
+    case SMX_E_RATE_LIMITED:
+    case SMX_E_QUOTA:
+        return 429;
+    case SMX_E_IO:
+    case SMX_E_INTERNAL:
+    case SMX_E_COUNT_:
+        return 500;
+    case SMX_E_UNSUPPORTED:
+        return 501;
+    case SMX_E_E2B_KEY:
+    case SMX_E_DAYTONA_KEY:
+    case SMX_E_UNAVAILABLE:
+    case SMX_E_AMBIGUOUS:
+    case SMX_E_PORT_CLOSED:
+    case SMX_E_LOOP:
+    case SMX_E_CLOSED:
+    case SMX_E_PROTOCOL:
+        return 502;
+    case SMX_E_CANCELLED:
+    case SMX_E_BUSY:
+    case SMX_E_NO_MEMORY:
+        return 503;
+    case SMX_E_TIMEOUT:
+        return 504;
+    case SMX_E_DISK_FULL:
+        return 507;
+    }
+    return 500;
+}
+
+void native_reply(
+    struct http_exchange *x, int status, const struct json_table *table, const void *value)
+{
+    struct smx_err err = { 0 };
+    struct smx_buf out;
+
+    smx_buf_init(&out, REPLY_MAX);
+    if (json_encode_to(&out, table, value, &err) < 0)
+        native_fail(x, &err);
+    else
+        http_reply(x, status, NATIVE_JSON, out.data, out.len);
+    smx_buf_done(&out);
+}
+
+void native_reply_json(struct http_exchange *x, int status, struct json_writer *w)
+{
+    struct smx_err err = { 0 };
+
+    if (json_writer_end(w, &err) < 0)
+        native_fail(x, &err);
+    else
+        http_reply(x, status, NATIVE_JSON, w->out->data, w->out->len);
+}
+
+void native_no_content(struct http_exchange *x)
+{
+    http_reply(x, 204, /* content_type= */ NULL, "", 0);
+}
+
+/* What an operator finds in the log is not the caller's to know, except from runtimes, whose
+ * messages are written for callers. */
+void native_problem_fill(
+    struct http_exchange *x, const struct smx_err *err, struct native_problem *ret, char type[96])
+{
+    const struct frontend_request *req = frontend_request(x);
+    char *strings[5] = { 0 };
+
+    snprintf(type, 96, "%s%s", NATIVE_PROBLEM_TYPE, smx_code_name(err->code));
+    memcpy(strings,
+        (const char *const[5]){ smx_code_title(err->code), *err->msg ? err->msg : NULL,
+            smx_code_name(err->code), smx_code_hint(err->code), req ? req->id : NULL },
+        sizeof strings);
+    *ret = (struct native_problem){ .type = type,
+        .title = strings[0],
+        .status = (uint64_t)native_status(err->code),
+        .detail = strings[1] ? strings[1] : strings[0],
+        .code = strings[2],
+        .hint = strings[3],
+        .request_id = strings[4] };
+}
+
+static bool below_runtime(const struct http_exchange *x)
+{
+    return smx_view_starts(http_path(x), "/api/runtime");
+}
+
+/* The 422 of the documented contract is a list that names the place. */
+static void write_detail_list(struct json_writer *w, const struct smx_err *err)
+{
+    const char *colon = strstr(err->msg, ": ");
+
+    json_array_begin(w);
+    json_object_begin(w);
+    json_key(w, "loc");
+    json_array_begin(w);
+    json_string(w, "body");
+    if (colon)
+        json_string_n(w, err->msg, (size_t)(colon - err->msg));
+    json_array_end(w);
+    json_kv_string(w, "msg", colon ? colon + 2 : err->msg);
+    json_kv_string(w, "type", "value_error");
+    json_object_end(w);
+    json_array_end(w);
+}
+
+static void write_runtime_error(struct json_writer *w, const struct smx_err *err, int status)
+{
+    json_object_begin(w);
+    json_key(w, "detail");
+    if (status == 422)
+        write_detail_list(w, err);
+    else
+        json_string(w, *err->msg ? err->msg : smx_code_title(err->code));
+    json_object_end(w);
+}
+
+void native_fail(struct http_exchange *x, const struct smx_err *err)
+{
+    native_fail_status(x, native_status(err->code), err);
+}
+
+void native_fail_status(struct http_exchange *x, int status, const struct smx_err *err)
+{
+    struct native_problem problem;
+    struct json_writer w;
+    struct smx_buf out;
+    char type[96];
+
+    if (http_started(x)) {
+        http_abort(x);
+        return;
+    }
+    smx_buf_init(&out, ERROR_MAX);
+    json_writer_init(&w, &out);
+    if (status == 429 || status == 503)
+        http_add_field(x, "Retry-After", "1");
+    if (below_runtime(x)) {
+        write_runtime_error(&w, err, status);
+        http_reply(x, status, NATIVE_JSON, out.data, out.len);
+    } else {
+        native_problem_fill(x, err, &problem, type);
+        problem.status = (uint64_t)status;
+        json_encode(&w, &native_problem_table, &problem);
+        http_reply(x, status, NATIVE_PROBLEM, out.data, out.len);
+    }
+    smx_buf_done(&out);
+}
+
+/* The code that belongs to a status of the HTTP layer. */
+static enum smx_code code_of_status(int status)
+{
+    switch (status) {
+    case 408:
+        return SMX_E_TIMEOUT;
+    case 413:
+    case 414:
+    case 431:
+        return SMX_E_TOO_LARGE;
+    case 500:
+        return SMX_E_INTERNAL;
+    case 501:
+    case 505:
+        return SMX_E_UNSUPPORTED;
+    case 503:
+        return SMX_E_BUSY;
+    default:
+        return SMX_E_INVALID;
+    }
+}
+
+void native_error_body(
+    int status, const char *message, struct smx_buf *out, const char **ret_content_type, void *ctx)
+{
+    enum smx_code code = code_of_status(status);
+    struct json_writer w;
+    char type[96];
+
+    snprintf(type, sizeof type, "%s%s", NATIVE_PROBLEM_TYPE, smx_code_name(code));
+    json_writer_init(&w, out);
+    json_object_begin(&w);
+    json_kv_string(&w, "type", type);
+    json_kv_string(&w, "title", smx_code_title(code));
+    json_kv_u64(&w, "status", (uint64_t)status);
+    json_kv_string(&w, "detail", message);
+    json_kv_string(&w, "code", smx_code_name(code));
+    json_kv_string(&w, "hint", smx_code_hint(code));
+    json_object_end(&w);
+    *ret_content_type = NATIVE_PROBLEM;
+}

@@ -1,0 +1,91 @@
+/* request.c - what handlers read from a request: bodies by tables, the sandbox of the path, paths
+ * of the query. */
+#include "frontends/native/internal.h"
+
+int native_body(struct http_exchange *x, const struct json_table *table, size_t max, void *ret,
+    struct smx_buf *raw, struct smx_err *err)
+{
+    struct smx_buf own, *buf = raw ? raw : &own;
+    int r;
+
+    memset(ret, 0, table->size); /* may be freed whatever happens */
+    smx_buf_init(buf, max);
+    r = http_body_all(x, buf, err);
+    if (r == -SMX_E_TOO_LARGE)
+        r = smx_err_set(err, SMX_E_TOO_LARGE, "the body is larger than %zu bytes", max);
+    else if (r == 0 && buf->len == 0)
+        r = json_decode(table, "{}", 2, ret, err);
+    else if (r == 0)
+        r = json_decode(table, buf->data, buf->len, ret, err);
+    if (!raw)
+        smx_buf_done(&own);
+    return r;
+}
+
+int native_find(struct frontend *fe, struct http_exchange *x, const struct http_params *params,
+    struct sandbox **ret, struct smx_err *err)
+{
+    struct frontend_request *req = frontend_request(x);
+    int r = core_find(fe->core, params->v[0], ret, err);
+
+    if (r == 0 && req)
+        smx_strcpy(req->sandbox, sizeof req->sandbox, (*ret)->id);
+    return r;
+}
+
+int native_use_begin(struct frontend *fe, struct http_exchange *x, const struct http_params *params,
+    struct native_use *ret, struct smx_err *err)
+{
+    SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
+    int r = native_find(fe, x, params, &sb, err);
+
+    if (r == 0)
+        r = sandbox_use_begin(sb, &ret->box, err);
+    if (r == 0)
+        ret->sb = smx_take(&sb);
+    return r;
+}
+
+void native_use_end(struct native_use *use)
+{
+    if (!use->sb)
+        return;
+    sandbox_use_end(use->sb);
+    sandbox_unref(smx_take(&use->sb));
+    use->box = NULL;
+}
+
+int native_query_path(struct http_exchange *x, char **ret, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_freep) char *path = NULL;
+    int r = http_query_string(x, "path", &path, err);
+
+    if (r < 0)
+        return r;
+    if (!path || !*path)
+        return smx_err_set(err, SMX_E_INVALID, "path: the query must name a path");
+    if (strlen(path) >= SMX_PATH_MAX)
+        return smx_err_set(err, SMX_E_INVALID, "path: longer than %d bytes", SMX_PATH_MAX - 1);
+    *ret = smx_take(&path);
+    return 0;
+}
+
+uint64_t native_deadline(void)
+{
+    return smx_deadline_in_ms(NATIVE_CALL_TIMEOUT_MS);
+}
+
+static void cancel_fiber(void *fiber)
+{
+    io_fiber_cancel(fiber);
+}
+
+void native_watch_client(struct http_exchange *x)
+{
+    io_fd_on_hup(http_fd(x), cancel_fiber, io_fiber_self());
+}
+
+void native_unwatch_client(struct http_exchange *x)
+{
+    io_fd_on_hup(http_fd(x), /* fn= */ NULL, /* arg= */ NULL);
+}
