@@ -16,7 +16,7 @@
 #include "base/str.h"
 #include "wire/envd/envd.h"
 
-enum { XATTR_NAMES_MAX = 8192, XATTR_VALUE_MAX = 4096, XATTRS_MAX = 64 };
+enum { XATTR_NAMES_MAX = 8192, XATTR_VALUE_MAX = 4096, XATTRS_MAX = 64, NUMBER_SIZE = 24 };
 
 void entry_mode_text(mode_t mode, char text[ENTRY_MODE_SIZE])
 {
@@ -48,20 +48,54 @@ void entry_mode_text(mode_t mode, char text[ENTRY_MODE_SIZE])
     *p = '\0';
 }
 
+static void put_digits(char *p, int n, uint64_t v)
+{
+    while (n-- > 0) {
+        p[n] = (char)('0' + v % 10);
+        v /= 10;
+    }
+}
+
+/* "2026-11-25T" of a day since 1970; the last one is kept: files of a directory are often of one
+ * day. */
+static const char *day_text(time_t day)
+{
+    static char text[24];
+    static time_t last = -1;
+    time_t t = day * 86400;
+    struct tm tm;
+
+    if (day != last && gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%dT", &tm) > 0)
+        last = day;
+    return text;
+}
+
 void entry_time_text(struct timespec t, char text[ENTRY_TIME_SIZE])
 {
-    struct tm tm;
-    size_t n;
+    time_t second = t.tv_sec % 86400, day = t.tv_sec / 86400;
+    int digits = t.tv_nsec % 1000 ? 9 : t.tv_nsec % 1000000 ? 6 : t.tv_nsec ? 3 : 0;
+    char *p;
 
-    gmtime_r(&t.tv_sec, &tm);
-    n = strftime(text, ENTRY_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (t.tv_nsec % 1000 != 0)
-        n += (size_t)snprintf(text + n, ENTRY_TIME_SIZE - n, ".%09ld", t.tv_nsec);
-    else if (t.tv_nsec % 1000000 != 0)
-        n += (size_t)snprintf(text + n, ENTRY_TIME_SIZE - n, ".%06ld", t.tv_nsec / 1000);
-    else if (t.tv_nsec != 0)
-        n += (size_t)snprintf(text + n, ENTRY_TIME_SIZE - n, ".%03ld", t.tv_nsec / 1000000);
-    snprintf(text + n, ENTRY_TIME_SIZE - n, "Z");
+    if (second < 0) {
+        second += 86400;
+        day--;
+    }
+    p = stpcpy(text, day_text(day));
+    memcpy(p, "00:00:00", 8);
+    put_digits(p, 2, (uint64_t)second / 3600);
+    put_digits(p + 3, 2, (uint64_t)second / 60 % 60);
+    put_digits(p + 6, 2, (uint64_t)second % 60);
+    p += 8;
+    if (digits > 0) {
+        char nanos[10];
+
+        put_digits(nanos, 9, (uint64_t)t.tv_nsec);
+        *p++ = '.';
+        memcpy(p, nanos, (size_t)digits);
+        p += digits;
+    }
+    *p++ = 'Z';
+    *p = '\0';
 }
 
 static enum envd_file_type type_of(mode_t mode)
@@ -139,11 +173,23 @@ static void write_owner(struct json_writer *w, struct users *u, const struct sta
     json_kv_string(w, "modifiedTime", text);
 }
 
+static const char *number_text(uint64_t v, char text[NUMBER_SIZE])
+{
+    char *p = text + NUMBER_SIZE - 1;
+
+    *p = '\0';
+    do {
+        *--p = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    return p;
+}
+
 static void write_fields(
-    struct json_writer *w, struct users *u, const char *path, const struct stat *st)
+    struct json_writer *w, struct users *u, const char *path, const char *at, const struct stat *st)
 {
     enum envd_file_type type = type_of(st->st_mode);
-    char target[PATH_MAX], text[ENTRY_MODE_SIZE], size[24];
+    char target[PATH_MAX], text[ENTRY_MODE_SIZE], size[NUMBER_SIZE];
     mode_t mode = st->st_mode;
 
     if (S_ISLNK(st->st_mode))
@@ -153,8 +199,8 @@ static void write_fields(
         json_kv_string(w, "type", envd_file_type_names[type]);
     json_kv_string(w, "path", path);
     if (st->st_size > 0) {
-        snprintf(size, sizeof size, "%lld", (long long)st->st_size);
-        json_kv_string(w, "size", size);
+        json_key(w, "size");
+        json_string(w, number_text((uint64_t)st->st_size, size));
     }
     if (mode & 0777)
         json_kv_u64(w, "mode", mode & 0777);
@@ -164,17 +210,18 @@ static void write_fields(
     if (S_ISLNK(st->st_mode))
         json_kv_string(w, "symlinkTarget", target);
     else
-        write_metadata(w, path);
+        write_metadata(w, at);
 }
 
-int entry_write(struct json_writer *w, struct users *u, const char *path, struct stat *ret_st)
+int entry_write(
+    struct json_writer *w, struct users *u, const char *path, const char *at, struct stat *ret_st)
 {
     struct stat st;
 
-    if (lstat(path, &st) < 0)
+    if (lstat(at, &st) < 0)
         return -1;
     json_object_begin(w);
-    write_fields(w, u, path, &st);
+    write_fields(w, u, path, at, &st);
     json_object_end(w);
     if (ret_st)
         *ret_st = st;

@@ -8,9 +8,11 @@
 #include "json/json.h"
 
 /* Writes the entry of an absolute path as an object. -1 with errno when it cannot be looked at
- * (nothing was written). A link counts as what it leads to, with its own size and permissions.
+ * (nothing was written). A link counts as what it leads to, with its own size and permissions. @at:
+ * how to reach it: the path itself, or its name when its directory is the working directory.
  * *ret_st (or NULL): of the path itself, links not followed. */
-int entry_write(struct json_writer *w, struct users *u, const char *path, struct stat *ret_st);
+int entry_write(
+    struct json_writer *w, struct users *u, const char *path, const char *at, struct stat *ret_st);
 
 enum { ENTRY_MODE_SIZE = 32, ENTRY_TIME_SIZE = 40 };
 /* "-rw-r--r--", "drwxr-xr-x", "Lrwxrwxrwx", "dtrwxrwxrwx": letters of what it is, nine of the mode.

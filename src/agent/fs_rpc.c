@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/entry.h"
 #include "agent/filework.h"
@@ -62,7 +63,7 @@ static enum rpc_code reply_entry(struct call *c, const char *path)
     json_writer_init(&w, &c->out);
     json_object_begin(&w);
     json_key(&w, "entry");
-    if (entry_write(&w, &c->agent->users, path, /* ret_st= */ NULL) < 0) {
+    if (entry_write(&w, &c->agent->users, path, path, /* ret_st= */ NULL) < 0) {
         int e = errno;
 
         c->out.len = before;
@@ -208,6 +209,32 @@ struct walk {
     size_t depth, room, max_depth;
 };
 
+/* Whose directory is the working directory: names are looked up from there, which spares the kernel
+ * the whole path for each entry. Another walk may take it whenever a fiber parks. */
+static const struct walk *cwd_walk;
+static size_t cwd_depth;
+
+/* How to reach the entry of that name now: the name, or the path if there is no entering. */
+static const char *reach(struct walk *k, const struct level *l, const char *name)
+{
+    char *end = k->path.data + l->path_len;
+    char kept = *end;
+
+    if (cwd_walk == k && cwd_depth == k->depth)
+        return name;
+    *end = '\0';
+    cwd_walk = chdir(l->path_len > 1 ? k->path.data : "/") == 0 ? k : NULL;
+    cwd_depth = k->depth;
+    *end = kept;
+    return cwd_walk ? name : k->path.data;
+}
+
+static void leave(const struct walk *k)
+{
+    if (cwd_walk == k && chdir("/") == 0)
+        cwd_walk = NULL;
+}
+
 static enum rpc_code enter(struct walk *k)
 {
     struct level *l;
@@ -224,6 +251,8 @@ static enum rpc_code enter(struct walk *k)
     }
     l = &k->levels[k->depth];
     *l = (struct level){ .path_len = k->path.len };
+    if (cwd_walk == k)
+        cwd_walk = NULL;
     e = tree_names_read(k->path.data, &l->names);
     if (e == ENOMEM)
         return call_fail(k->call, RPC_RESOURCE_EXHAUSTED, "out of memory");
@@ -235,17 +264,18 @@ static enum rpc_code enter(struct walk *k)
 
 static enum rpc_code visit(struct walk *k, struct level *l)
 {
+    const char *name = l->names.v[l->next++];
     struct stat st;
 
+    io_fair(FAIR_ENTRY);
     k->path.len = l->path_len;
     if (k->path.len > 1)
         smx_buf_append_char(&k->path, '/');
-    smx_buf_append_str(&k->path, l->names.v[l->next++]);
+    smx_buf_append_str(&k->path, name);
     if (k->path.failed || k->call->out.failed)
         return call_fail(k->call, RPC_RESOURCE_EXHAUSTED, "the list is too long");
-    if (entry_write(&k->w, &k->call->agent->users, k->path.data, &st) < 0)
+    if (entry_write(&k->w, &k->call->agent->users, k->path.data, reach(k, l, name), &st) < 0)
         return RPC_OK; /* it vanished meanwhile */
-    io_fair(FAIR_ENTRY);
     return S_ISDIR(st.st_mode) && k->depth < k->max_depth ? enter(k) : RPC_OK;
 }
 
@@ -268,6 +298,7 @@ static enum rpc_code walk(struct walk *k)
     }
     while (k->depth > 0)
         tree_names_done(&k->levels[--k->depth].names);
+    leave(k);
     json_array_end(&k->w);
     json_object_end(&k->w);
     return code;

@@ -66,6 +66,11 @@ int smx_buf_append_str(struct smx_buf *b, const char *s)
 
 int smx_buf_append_char(struct smx_buf *b, char c)
 {
+    if (b->data && b->len + 1 < b->cap && b->len < b->max) {
+        b->data[b->len++] = c;
+        b->data[b->len] = '\0';
+        return 0;
+    }
     return smx_buf_append(b, &c, 1);
 }
 
