@@ -11,7 +11,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 MESON = meson setup
-SANITIZED = --buildtype=debug -Db_lundef=false
+SANITIZED = --buildtype=debug --optimization=1 -Db_lundef=false
 
 .PHONY: all run test build lint asan tsan fuzz bench install clean
 all: build

@@ -416,12 +416,13 @@ static int compare_u64(const void *a, const void *b)
 
 int lex_check_keys(struct json_in *in, const struct json_at *at, size_t base)
 {
-    uint64_t *v = in->seen + base;
     size_t n = in->seen_n - base;
+    uint64_t *v;
 
     in->seen_n = base;
     if (n < 2)
         return 0;
+    v = in->seen + base;
     qsort(v, n, sizeof *v, compare_u64);
     for (size_t i = 1; i < n; i++)
         if (v[i] == v[i - 1])
