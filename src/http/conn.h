@@ -89,8 +89,9 @@ void http_exchange_done(struct http_exchange *x);
 
 /* reply.c */
 enum {
-    HTTP_HEAD_RELAYED = 1,    /* Server and Date stand in the fields already, if at all */
-    HTTP_HEAD_KEEP_LENGTH = 2 /* a reply without body: Content-Length stands in the fields */
+    HTTP_HEAD_RELAYED = 1,     /* Server and Date stand in the fields, if at all */
+    HTTP_HEAD_KEEP_LENGTH = 2, /* a reply without body: Content-Length stands in the fields */
+    HTTP_HEAD_WHOLE = 4        /* nobody will read the rest of the request body */
 };
 struct http_reply_head {
     int status;

@@ -74,16 +74,23 @@ static void request_fields(struct relay *r, struct smx_buf *out)
         smx_buf_append(out, r->opts->add->data, r->opts->add->len);
 }
 
-/* The target in origin form. */
-static struct smx_view origin_target(const struct http_exchange *x)
+/* The target in origin form; p NULL when the heap is empty. */
+static struct smx_view origin_target(struct http_exchange *x)
 {
-    struct smx_view target = x->request.head.target, path = http_path(x);
+    struct smx_view target = x->request.head.target, path = http_path(x), query = http_query(x);
+    char *text;
 
     if (target.n > 0 && (target.p[0] == '/' || target.p[0] == '*'))
         return target;
-    if (path.p < target.p || path.p >= target.p + target.n)
-        return path; /* an absolute target without a path */
-    return (struct smx_view){ path.p, (size_t)(target.p + target.n - path.p) };
+    text = http_alloc(x, path.n + query.n + 2);
+    if (!text)
+        return (struct smx_view){ NULL, 0 };
+    memcpy(text, path.p, path.n);
+    if (query.n > 0) {
+        text[path.n] = '?';
+        memcpy(text + path.n + 1, query.p, query.n);
+    }
+    return smx_view_of(text);
 }
 
 static int send_request(struct relay *r, struct smx_err *err)
@@ -97,7 +104,7 @@ static int send_request(struct relay *r, struct smx_err *err)
     struct smx_buf fields;
     int result;
 
-    if (http_pool_buf_init(&fields, 2 * SMX_HTTP_HEAD_MAX) < 0)
+    if (!q.target.p || http_pool_buf_init(&fields, 2 * SMX_HTTP_HEAD_MAX) < 0)
         return smx_err_oom(err);
     request_fields(r, &fields);
     q.fields = &fields;

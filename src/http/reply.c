@@ -47,14 +47,16 @@ static bool bodiless(int status)
 }
 
 /* Whether the connection ends after this reply. */
-static bool ends_after(const struct http_exchange *x)
+static bool ends_after(const struct http_exchange *x, const struct http_reply_head *h)
 {
-    bool unread = !x->body.done;
-
-    return x->close || !x->request.head.keep_alive || x->conn->server->draining || x->body_failed ||
-           (unread && x->request.head.expect_continue && !x->continue_sent) ||
-           (unread && !x->relayed && x->body.framing == H1_LENGTH &&
-               x->body.left > SMX_HTTP_DRAIN_MAX);
+    if (x->close || !x->request.head.keep_alive || x->conn->server->draining || x->body_failed)
+        return true;
+    if (x->body.done)
+        return false;
+    if (x->request.head.expect_continue && !x->continue_sent)
+        return true; /* will the body come or not? */
+    return h->flags & HTTP_HEAD_WHOLE && x->body.framing == H1_LENGTH &&
+           x->body.left > SMX_HTTP_DRAIN_MAX;
 }
 
 static void write_framing(
@@ -93,7 +95,7 @@ static void write_head(
         smx_buf_append(out, s->stamp, s->stamp_len);
     if (h->content_type)
         h1_write_field(out, "Content-Type", smx_view_of(h->content_type));
-    x->close = ends_after(x);
+    x->close = ends_after(x, h);
     write_framing(x, out, h);
     write_connection(x, out);
     if (x->extra.len > 0)
@@ -151,7 +153,9 @@ void http_add_field(struct http_exchange *x, const char *name, const char *value
 int http_reply(
     struct http_exchange *x, int status, const char *content_type, const void *body, size_t n)
 {
-    struct http_reply_head h = { .status = status, .content_type = content_type, .length = n };
+    struct http_reply_head h = {
+        .status = status, .content_type = content_type, .length = n, .flags = HTTP_HEAD_WHOLE
+    };
     int r = send_head(x, &h, body, n);
 
     x->state = HTTP_DONE;

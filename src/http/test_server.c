@@ -276,8 +276,8 @@ FIBER_TEST(probes_are_answered_as_documented)
 FIBER_TEST(refusals_close)
 {
     struct http_server *s = fresh_server();
-    char *got = talk_bytes(s, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 41, H1_GET,
-        /* half_close= */ false);
+    static const char text[] = "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    char *got = talk_bytes(s, text, sizeof text - 1, H1_GET, /* half_close= */ false);
 
     ASSERT_TRUE(
         got && smx_starts(got, "400:400 Bad Request: Host stands") && smx_ends(got, "closed"));

@@ -50,7 +50,7 @@ void http_pool_buf_done(struct smx_buf *b)
 
 /* --- bytes read ahead --- */
 
-enum { FILL_MIN = 1024 };
+enum { FILL_MIN = 1024, PARSE_STEP = 4096 };
 
 void http_in_done(struct http_in *in)
 {
@@ -206,13 +206,14 @@ static int message_own(struct http_message *m, const char *text, size_t n)
     return 0;
 }
 
-/* A head that trickles in is parsed again when a line has ended or when it has doubled. */
+/* A head that trickles in is parsed again when a line has ended or much has come. */
 static bool worth_parsing(const struct http_in *in)
 {
     size_t n = http_in_size(in);
 
-    return n > in->scanned && (n / 2 >= in->scanned || n >= SMX_HTTP_HEAD_MAX ||
-                                  memchr(in->data + in->pos + in->scanned, '\n', n - in->scanned));
+    return n > in->scanned &&
+           (in->scanned == 0 || n - in->scanned >= PARSE_STEP || n >= SMX_HTTP_HEAD_MAX ||
+               memchr(in->data + in->pos + in->scanned, '\n', n - in->scanned));
 }
 
 /* 1 with the head taken off, 0 incomplete, or a negative code. */

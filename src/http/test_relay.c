@@ -1,0 +1,788 @@
+/* test_relay.c - client and relay against scripted upstreams (exact bytes) and against our own
+ * server (large and concurrent bodies). */
+#include <unistd.h>
+
+#include "http/client.h"
+#include "http/test_util.h"
+
+#define HOST "Host: h\r\n"
+#define GET "GET / HTTP/1.1\r\n" HOST "\r\n"
+
+/* --- a scripted upstream --- */
+
+/* Waits until `until` came in (NULL: at once), then sends; the last step has neither. */
+struct step {
+    const char *until, *send;
+};
+
+struct upstream {
+    const struct step *steps;
+    bool keep_open; /* at the end: until the relay closes */
+    struct smx_buf got;
+    bool ended;
+    int fd;
+};
+
+static void upstream_main(void *arg)
+{
+    struct upstream *u = arg;
+    struct io_fd fd;
+
+    if (io_fd_init(&fd, u->fd, /* err= */ NULL) < 0)
+        return;
+    for (const struct step *s = u->steps; s && (s->until || s->send); s++) {
+        if (s->until && !read_until(&fd, &u->got, s->until))
+            break;
+        if (s->send)
+            say(&fd, s->send);
+    }
+    if (u->keep_open)
+        read_to_end(&fd, &u->got);
+    io_fd_done(&fd);
+    u->ended = true;
+}
+
+/* --- the relay under test --- */
+
+struct relaying {
+    struct http_client client; /* kept between exchanges when it may be */
+    bool open;
+    struct upstream *up;          /* scripted, or */
+    struct http_server *upserver; /* a server of ours */
+    struct http_relay opts;
+    int result;
+    bool reusable, started;
+    unsigned dials;
+};
+
+static int connect_upstream(struct relaying *r)
+{
+    int sv[2], result;
+
+    r->dials++;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        return -SMX_E_IO;
+    result = http_client_init(&r->client, sv[0], /* err= */ NULL);
+    r->open = result == 0;
+    if (r->upserver)
+        return http_server_serve_fd(r->upserver, sv[1], "up", /* err= */ NULL);
+    r->up->fd = sv[1];
+    spawn("upstream", upstream_main, r->up);
+    return result;
+}
+
+static void relay_handler(struct http_exchange *x, void *ctx)
+{
+    struct relaying *r = ctx;
+    struct smx_err err = { 0 };
+
+    if (!r->open && connect_upstream(r) < 0)
+        return;
+    r->result = http_relay(x, &r->client, &r->opts, &err);
+    r->started = http_started(x);
+    r->reusable = http_client_reusable(&r->client);
+    if (!r->reusable) {
+        http_client_done(&r->client);
+        r->open = false;
+    }
+    if (r->result < 0 && !r->started)
+        http_reply(x, r->result == -SMX_E_INVALID ? 400 : 502, NULL,
+            smx_code_name((enum smx_code) - r->result),
+            strlen(smx_code_name((enum smx_code) - r->result)));
+}
+
+static void end_relaying(struct relaying *r, struct http_server *s)
+{
+    end_server(s);
+    if (r->open)
+        http_client_done(&r->client);
+    if (r->up) {
+        for (int i = 0; i < 200 && !r->up->ended; i++)
+            io_sleep_until(in_ms(5));
+        smx_buf_done(&r->up->got);
+    }
+    if (r->upserver)
+        end_server(r->upserver);
+}
+
+static struct upstream scripted(const struct step *steps, bool keep_open)
+{
+    struct upstream u = { .steps = steps, .keep_open = keep_open };
+
+    smx_buf_init(&u.got, TRANSCRIPT_MAX);
+    return u;
+}
+
+/* What a client gets to see, byte for byte. */
+static char *raw_through(struct http_server *s, const char *text)
+{
+    struct smx_buf raw;
+    struct io_fd c;
+
+    smx_buf_init(&raw, TRANSCRIPT_MAX);
+    if (dial(s, &c) < 0 || say(&c, text) < 0)
+        return NULL;
+    read_to_end(&c, &raw);
+    io_fd_done(&c);
+    return smx_buf_steal(&raw);
+}
+
+/* --- heads --- */
+
+FIBER_TEST(hop_by_hop_fields_stay)
+{
+    static const struct step steps[] = { { "\r\n\r\n",
+                                             "HTTP/1.1 200 Fine\r\nConnection: x-up\r\nX-Up: 1\r\n"
+                                             "Keep-Alive: 5\r\nServer: app\r\nSet-Cookie: a\r\n"
+                                             "set-cookie: b\r\nContent-Length: 2\r\n\r\nok" },
+        { NULL, NULL } };
+    static const char *const drop[] = { "authorization", NULL };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u, .opts = { .target = SMX_VIEW("/new?a"), .drop = drop } };
+    struct http_server *s = server_of(relay_handler, &r);
+    struct smx_buf add;
+    char *got;
+
+    smx_buf_init(&add, 1024);
+    h1_write_field(&add, "X-Added", SMX_VIEW("yes"));
+    r.opts.add = &add;
+    got = raw_through(s,
+        "PURGE /old HTTP/1.1\r\nHost: app:80\r\nConnection: close, X-Drop, host\r\nX-Drop: 1\r\n"
+        "Keep-Alive: 1\r\nTE: trailers\r\nProxy-Authorization: s\r\nAuthorization: secret\r\n"
+        "Accept: \xc3\xa4\r\n\r\n");
+    ASSERT_STR(got, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\nServer: app\r\n"
+                    "Set-Cookie: a\r\nset-cookie: b\r\n\r\nok");
+    ASSERT_STR(u.got.data,
+        "PURGE /new?a HTTP/1.1\r\nHost: app:80\r\nAccept: \xc3\xa4\r\nX-Added: yes\r\n\r\n");
+    ASSERT_EQ(r.result, 0);
+    ASSERT_TRUE(r.reusable);
+    smx_free(got);
+    smx_buf_done(&add);
+    end_relaying(&r, s);
+}
+
+/* A client that half-closes has left, as far as a relay can tell; so these keep their side open. */
+static char *through(struct http_server *s, const char *text)
+{
+    return talk_bytes(s, text, strlen(text), H1_GET, /* half_close= */ false);
+}
+
+#define ASSERT_THROUGH(server, text, want)                         \
+    do {                                                           \
+        SMX_CLEANUP(smx_freep) char *got_ = through(server, text); \
+        ASSERT_STR(got_, want);                                    \
+    } while (0)
+
+FIBER_TEST(absolute_targets_become_paths)
+{
+    static const struct step steps[] = { { "\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n" },
+        { "GET /p", "HTTP/1.1 204 No Content\r\n\r\n" }, { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+
+    ASSERT_THROUGH(s,
+        "GET http://h?x HTTP/1.1\r\n" HOST "\r\nGET HTTP://h/p?x=/ HTTP/1.1\r\n" HOST "\r\n",
+        "204: 204: closed");
+    ASSERT_STR(u.got.data, "GET /?x HTTP/1.1\r\n" HOST "\r\nGET /p?x=/ HTTP/1.1\r\n" HOST "\r\n");
+    end_relaying(&r, s);
+}
+
+/* HEAD keeps its Content-Length, nothing follows it, and both connections go on; 204 and 304, too.
+ */
+FIBER_TEST(bodiless_replies_keep_both_connections)
+{
+    static const struct step steps[] = { { "HEAD / HTTP/1.1\r\n" HOST "\r\n",
+                                             "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" },
+        { "GET /a HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n" },
+        { "GET /b HTTP/1.1\r\n" HOST "\r\n",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nETag: \"x\"\r\n\r\n" },
+        { "GET /c HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend" },
+        { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    char *got = raw_through(s,
+        "HEAD / HTTP/1.1\r\n" HOST "\r\nGET /a HTTP/1.1\r\n" HOST "\r\nGET /b HTTP/1.1\r\n" HOST
+        "\r\nGET /c HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+
+    ASSERT_STR(got, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+                    "HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n"
+                    "HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nETag: \"x\"\r\n\r\n"
+                    "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nend");
+    ASSERT_EQ(r.dials, 1);
+    smx_free(got);
+    end_relaying(&r, s);
+}
+
+/* --- framing --- */
+
+struct framing_case {
+    const char *request, *reply, *want; /* want: bytes to the client */
+    bool reusable;
+};
+
+static const struct framing_case framing_cases[] = {
+    { GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", true },
+    { GET, "HTTP/1.0 200 OK\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", false },
+    { "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc", true },
+    { "GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc", true },
+    { GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", false },
+    /* bytes behind the reply are somebody's second reply: the connection is not used again */
+    { GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", false },
+    { GET, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", true },
+    { GET, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n", true },
+    { "GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", true },
+};
+
+FIBER_TEST(replies_are_framed_anew)
+{
+    for (size_t i = 0; i < SMX_ARRAY_LEN(framing_cases); i++) {
+        const struct framing_case *k = &framing_cases[i];
+        const struct step steps[] = { { "\r\n\r\n", k->reply }, { NULL, NULL } };
+        struct upstream u = scripted(steps, /* keep_open= */ false);
+        struct relaying r = { .up = &u };
+        struct http_server *s = server_of(relay_handler, &r);
+        char *got = raw_through(s, k->request);
+
+        if (!got || strcmp(got, k->want) != 0 || r.result != 0)
+            smx_test_fail(__FILE__, __LINE__, "case %zu: %d, %s", i, r.result, got ? got : "-");
+        /* The upstream closes: a reusable connection was one before it did. */
+        ASSERT_TRUE(k->reusable || !r.open);
+        smx_free(got);
+        end_relaying(&r, s);
+    }
+}
+
+static const struct framing_case bad_replies[] = {
+    { "", "", "502:connection_closed", false },
+    { "", "HTTP/1.1 200 OK\r\nContent-", "502:connection_closed", false },
+    { "", "SSH-2.0\r\n", "502:protocol_error", false },
+    { "", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "502:protocol_error", false },
+    { "", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+        "502:protocol_error", false },
+    { "", "HTTP/1.1 200 OK\r\nContent-Length : 4\r\n\r\nabcd", "502:protocol_error", false },
+    { "", "HTTP/1.1 200 OK\r\nContent-Length: +4\r\n\r\nabcd", "502:protocol_error", false },
+    { "", "HTTP/1.1 200 OK\nContent-Length: 4\n\nabcd", "502:protocol_error", false },
+    { "", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "502:protocol_error", false },
+    { "", "HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", "502:protocol_error",
+        false },
+    /* too late for a status: the client sees that it was cut */
+    { "", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab", "200:ab(cut) closed", false },
+    { "", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", "200:ab(cut) closed",
+        false },
+    { "", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\nab\r\n0\r\n\r\n",
+        "200:(cut) closed", false },
+    { "", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n",
+        "200:(cut) closed", false },
+};
+
+FIBER_TEST(bad_replies_are_502_or_cut)
+{
+    for (size_t i = 0; i < SMX_ARRAY_LEN(bad_replies); i++) {
+        const struct step steps[] = { { "\r\n\r\n", bad_replies[i].reply }, { NULL, NULL } };
+        struct upstream u = scripted(steps, /* keep_open= */ false);
+        struct relaying r = { .up = &u };
+        struct http_server *s = server_of(relay_handler, &r);
+        char *got = through(s, GET);
+
+        if (!got || !smx_starts(got, bad_replies[i].want) || r.result >= 0 || r.reusable)
+            smx_test_fail(__FILE__, __LINE__, "case %zu: %d, %s", i, r.result, got ? got : "-");
+        smx_free(got);
+        end_relaying(&r, s);
+    }
+}
+
+FIBER_TEST(a_silent_upstream_times_out)
+{
+    struct upstream u = scripted(NULL, /* keep_open= */ true);
+    struct relaying r = { .up = &u, .opts = { .head_timeout_ms = 30 } };
+    struct http_server *s = server_of(relay_handler, &r);
+
+    ASSERT_THROUGH(s, GET, "502:timeout closed");
+    end_relaying(&r, s);
+}
+
+/* --- request bodies --- */
+
+FIBER_TEST(request_bodies_are_framed_anew)
+{
+    static const struct step steps[] = { { "\r\n\r\nhello",
+                                             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1" },
+        { "0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2" },
+        { "Content-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n3" },
+        { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+
+    ASSERT_THROUGH(s,
+        "POST /1 HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello"
+        "POST /2 HTTP/1.1\r\n" HOST
+        "Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: x\r\n\r\n"
+        "POST /3 HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n",
+        "200:1 200:2 200:3 closed");
+    ASSERT_TRUE(
+        smx_starts(u.got.data, "POST /1 HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello"
+                               "POST /2 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"));
+    ASSERT_TRUE(
+        smx_ends(u.got.data, "0\r\n\r\nPOST /3 HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"));
+    ASSERT_TRUE(strstr(u.got.data, "x=y") == NULL && strstr(u.got.data, "T: x") == NULL);
+    ASSERT_EQ(r.dials, 1);
+    end_relaying(&r, s);
+}
+
+FIBER_TEST(continue_goes_end_to_end)
+{
+    static const struct step steps[] = { { "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+                                             "HTTP/1.1 100 Continue\r\n\r\n" },
+        { "hello", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" }, { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    struct smx_buf raw;
+    struct io_fd c;
+
+    smx_buf_init(&raw, 65536);
+    ASSERT_EQ(dial(s, &c), 0);
+    ASSERT_EQ(
+        say(&c, "POST / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"), 0);
+    ASSERT_TRUE(read_until(&c, &raw, "HTTP/1.1 100 Continue\r\n\r\n"));
+    ASSERT_EQ(say(&c, "hello"), 0);
+    ASSERT_TRUE(read_until(&c, &raw, "\r\n\r\nok"));
+    ASSERT_TRUE(r.reusable && r.result == 0);
+    io_fd_done(&c);
+    smx_buf_done(&raw);
+    end_relaying(&r, s);
+}
+
+FIBER_TEST(an_expectation_may_be_refused)
+{
+    static const struct step steps[] = { { "Content-Length: 5\r\n\r\n",
+                                             "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n" },
+        { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    char *got = raw_through(
+        s, "POST / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+
+    ASSERT_STR(
+        got, "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    ASSERT_FALSE(r.reusable);
+    smx_free(got);
+    end_relaying(&r, s);
+}
+
+/* The upstream answers before it has read the body, and hangs up: the answer arrives. */
+FIBER_TEST(an_early_answer_arrives)
+{
+    static const struct step steps[] = { { "\r\n\r\n", "HTTP/1.1 413 No\r\nConnection: close\r\n"
+                                                       "Content-Length: 3\r\n\r\nbig" },
+        { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ false);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    struct smx_buf text, raw;
+    struct io_fd c;
+
+    smx_buf_init(&text, TRANSCRIPT_MAX * 2);
+    smx_buf_init(&raw, 65536);
+    smx_buf_append_str(&text, "POST / HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n");
+    smx_buf_reserve(&text, 3000000);
+    memset(text.data + text.len, 'x', 3000000);
+    text.len += 3000000;
+    ASSERT_EQ(dial(s, &c), 0);
+    io_write(&c, text.data, text.len, 1000, NULL);
+    ASSERT_TRUE(read_until(&c, &raw, "\r\n\r\nbig"));
+    ASSERT_TRUE(smx_starts(raw.data, "HTTP/1.1 413 "));
+    ASSERT_FALSE(r.reusable);
+    io_fd_done(&c);
+    smx_buf_done(&text);
+    smx_buf_done(&raw);
+    end_relaying(&r, s);
+}
+
+FIBER_TEST(a_bad_request_body_is_the_clients_fault)
+{
+    struct upstream u = scripted(NULL, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+
+    ASSERT_THROUGH(s,
+        "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n",
+        "400:invalid_request closed");
+    end_relaying(&r, s);
+}
+
+/* --- streams --- */
+
+FIBER_TEST(events_go_out_at_once_and_a_leaving_client_drops_the_upstream)
+{
+    static const struct step steps[] = {
+        { "\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                      "Transfer-Encoding: chunked\r\n\r\n6\r\ndata: \r\n" },
+        { NULL, NULL }
+    };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    struct smx_buf raw;
+    struct io_fd c;
+
+    smx_buf_init(&raw, 65536);
+    ASSERT_EQ(dial(s, &c), 0);
+    ASSERT_EQ(say(&c, GET), 0);
+    ASSERT_TRUE(read_until(&c, &raw, "6\r\ndata: \r\n"));
+    ASSERT_FALSE(u.ended);
+    io_fd_done(&c);
+    for (int i = 0; i < 100 && !u.ended; i++)
+        io_sleep_until(in_ms(5));
+    ASSERT_TRUE(u.ended);
+    smx_buf_done(&raw);
+    end_relaying(&r, s);
+}
+
+/* The same while a large body is spliced from an upstream that has stopped. */
+FIBER_TEST(a_leaving_client_is_seen_in_a_large_body)
+{
+    static const struct step steps[] = { { "\r\n\r\n",
+                                             "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" },
+        { NULL, "begin" }, { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    struct smx_buf raw;
+    struct io_fd c;
+
+    smx_buf_init(&raw, 65536);
+    ASSERT_EQ(dial(s, &c), 0);
+    ASSERT_EQ(say(&c, GET), 0);
+    ASSERT_TRUE(read_until(&c, &raw, "begin"));
+    io_sleep_until(in_ms(20));
+    ASSERT_FALSE(u.ended);
+    io_fd_done(&c);
+    for (int i = 0; i < 100 && !u.ended; i++)
+        io_sleep_until(in_ms(5));
+    ASSERT_TRUE(u.ended);
+    smx_buf_done(&raw);
+    end_relaying(&r, s);
+}
+
+FIBER_TEST(a_leaving_client_is_seen_before_the_answer)
+{
+    struct upstream u = scripted(NULL, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    struct io_fd c;
+
+    ASSERT_EQ(dial(s, &c), 0);
+    ASSERT_EQ(say(&c, GET), 0);
+    io_sleep_until(in_ms(20));
+    io_fd_done(&c);
+    for (int i = 0; i < 100 && !u.ended; i++)
+        io_sleep_until(in_ms(5));
+    ASSERT_TRUE(u.ended);
+    ASSERT_EQ(r.result, -SMX_E_CANCELLED);
+    end_relaying(&r, s);
+}
+
+/* --- upgrades --- */
+
+FIBER_TEST(upgrades_are_piped_with_early_bytes_of_both_sides)
+{
+    static const struct step steps[] = { { "Upgrade: websocket\r\n\r\n",
+                                             "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\n"
+                                             "Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n"
+                                             "\r\nfirst" },
+        { "early", "second" }, { "later", "third" }, { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ false);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+    struct smx_buf raw;
+    struct io_fd c;
+
+    smx_buf_init(&raw, 65536);
+    ASSERT_EQ(dial(s, &c), 0);
+    ASSERT_EQ(say(&c, "GET /ws HTTP/1.1\r\n" HOST
+                      "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+                      "Sec-WebSocket-Key: k\r\n\r\nearly"),
+        0);
+    ASSERT_TRUE(read_until(&c, &raw, "second"));
+    ASSERT_EQ(say(&c, "later"), 0);
+    ASSERT_TRUE(read_until(&c, &raw, "third"));
+    shutdown(c.fd, SHUT_WR);
+    ASSERT_TRUE(read_to_end(&c, &raw));
+    ASSERT_STR(raw.data,
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Accept: x\r\n\r\nfirstsecondthird");
+    ASSERT_STR(u.got.data,
+        "GET /ws HTTP/1.1\r\n" HOST
+        "Sec-WebSocket-Key: k\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearlylater");
+    ASSERT_EQ(r.result, 0);
+    io_fd_done(&c);
+    smx_buf_done(&raw);
+    end_relaying(&r, s);
+}
+
+FIBER_TEST(an_upgrade_may_be_declined)
+{
+    static const struct step steps[] = { { "\r\n\r\n",
+                                             "HTTP/1.1 426 No\r\nContent-Length: 2\r\n\r\nno" },
+        { "\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" },
+        { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+
+    ASSERT_THROUGH(s,
+        "GET /ws HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" GET,
+        "426:no 200:ok closed");
+    end_relaying(&r, s);
+}
+
+/* --- large bodies, through our own server as the upstream --- */
+
+enum { LARGE = 3 * 1000 * 1000 };
+
+/* Bytes that differ everywhere, so that a lost or doubled piece shows. */
+static char pattern(size_t i)
+{
+    return (char)(i * 2654435761u >> 13);
+}
+
+static void fill_pattern(char *data, size_t n, size_t at)
+{
+    for (size_t i = 0; i < n; i++)
+        data[i] = pattern(at + i);
+}
+
+/* /echo sends back what comes while it comes, /get sends LARGE bytes, /sum counts. */
+static void up_handler(struct http_exchange *x, void *ctx)
+{
+    char data[8192], text[64];
+    size_t total = 0, wrong = 0;
+    ssize_t n = 1;
+    bool echo = smx_view_eq(http_path(x), "/echo");
+
+    if (smx_view_starts(http_path(x), "/get")) {
+        http_start(x, 200, NULL, smx_view_eq(http_query(x), "chunked") ? HTTP_CHUNKED : LARGE);
+        for (; total < LARGE; total += (size_t)n) {
+            n = (ssize_t)SMX_MIN(sizeof data, LARGE - total);
+            fill_pattern(data, (size_t)n, total);
+            http_write(x, data, (size_t)n);
+        }
+        http_finish(x);
+        return;
+    }
+    if (echo)
+        http_start(x, 200, NULL, HTTP_CHUNKED);
+    while ((n = http_body_read(x, data, sizeof data, in_ms(2000), NULL)) > 0) {
+        for (ssize_t i = 0; i < n && !echo; i++)
+            wrong += data[i] != pattern(total + (size_t)i);
+        total += (size_t)n;
+        if (echo)
+            http_write(x, data, (size_t)n);
+    }
+    snprintf(text, sizeof text, "%zu %zu %zd", total, wrong, n);
+    if (echo)
+        http_finish(x);
+    else
+        http_reply(x, 200, NULL, text, strlen(text));
+}
+
+struct sender {
+    struct io_fd *c;
+    const char *head;
+    bool chunked;
+};
+
+static void send_main(void *arg)
+{
+    struct sender *w = arg;
+    size_t step = 10000, n;
+    char *data = smx_alloc(step + 32);
+
+    say(w->c, w->head);
+    for (size_t at = 0; at < LARGE; at += n) {
+        char line[16];
+
+        n = SMX_MIN(step, LARGE - at);
+        snprintf(line, sizeof line, "%zx\r\n", n);
+        if (w->chunked)
+            say(w->c, line);
+        fill_pattern(data, n, at);
+        if (io_write(w->c, data, n, 2000, NULL) < 0)
+            break;
+        if (w->chunked)
+            say(w->c, "\r\n");
+    }
+    if (w->chunked)
+        say(w->c, "0\r\n\r\n");
+    smx_free(data);
+}
+
+static char *exchange_large(const char *head, bool chunked, struct relaying *r, size_t times)
+{
+    struct http_server *s = server_of(relay_handler, r);
+    struct smx_buf raw, out;
+    struct io_fd c;
+    struct sender w = { &c, head, chunked };
+    bool closed;
+
+    r->upserver = server_of(up_handler, NULL);
+    smx_buf_init(&raw, 8 * LARGE);
+    smx_buf_init(&out, 8 * LARGE);
+    if (dial(s, &c) < 0)
+        return NULL;
+    for (size_t i = 0; i < times; i++) {
+        if (smx_starts(head, "GET"))
+            say(&c, head);
+        else
+            spawn("sender", send_main, &w);
+        if (i + 1 < times)
+            read_until(&c, &raw, " 0 0");
+    }
+    closed = read_to_end(&c, &raw);
+    transcribe(&raw, H1_GET, closed, &out);
+    io_fd_done(&c);
+    smx_buf_done(&raw);
+    end_relaying(r, s);
+    return smx_buf_steal(&out);
+}
+
+FIBER_TEST(large_uploads_arrive_whole)
+{
+    struct relaying r = { .open = false };
+    char *got = exchange_large(
+        "POST /sum HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n", false, &r, 2);
+
+    ASSERT_STR(got, "200:3000000 0 0 200:3000000 0 0 closed");
+    ASSERT_TRUE(r.reusable && r.dials == 1);
+    smx_free(got);
+    memset(&r, 0, sizeof r);
+    got = exchange_large(
+        "POST /sum HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", true, &r, 2);
+    ASSERT_STR(got, "200:3000000 0 0 200:3000000 0 0 closed");
+    ASSERT_TRUE(r.reusable && r.dials == 1);
+    smx_free(got);
+}
+
+static void check_large(int line, const char *head, bool chunked)
+{
+    struct relaying r = { .open = false };
+    char *got = exchange_large(head, chunked, &r, 1);
+    size_t n = got ? strlen(got) : 0;
+
+    /* the pattern has NULs, so look at the bytes: "200:" pattern " closed" */
+    n = 4 + LARGE + 7;
+    if (!got || memcmp(got, "200:", 4) != 0 || memcmp(got + n - 7, " closed", 7) != 0)
+        smx_test_fail(__FILE__, line, "%s: %.40s", head, got ? got : "-");
+    for (size_t i = 0; got && i < LARGE; i++) {
+        if (got[4 + i] != pattern(i)) {
+            smx_test_fail(__FILE__, line, "%s: byte %zu differs", head, i);
+            break;
+        }
+    }
+    if (!r.reusable || r.result != 0)
+        smx_test_fail(__FILE__, line, "%s: result %d", head, r.result);
+    smx_free(got);
+}
+
+FIBER_TEST(large_downloads_arrive_whole)
+{
+    check_large(__LINE__, "GET /get HTTP/1.1\r\n" HOST "\r\n", false);
+    check_large(__LINE__, "GET /get?chunked HTTP/1.1\r\n" HOST "\r\n", false);
+    check_large(__LINE__, "GET /get?chunked HTTP/1.0\r\n\r\n", false);
+}
+
+/* Both directions are full at the same time: neither may wait for the other. */
+FIBER_TEST(bodies_flow_both_ways_at_once)
+{
+    check_large(__LINE__, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n", false);
+    check_large(
+        __LINE__, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", true);
+}
+
+/* --- the client by itself --- */
+
+FIBER_TEST(client_requests)
+{
+    struct relaying r = { .open = false };
+    struct smx_err err = { 0 };
+    struct h1_head head;
+    struct smx_buf body;
+    char data[64];
+
+    smx_buf_init(&body, 1024);
+    r.upserver = server_of(up_handler, NULL);
+    ASSERT_EQ(connect_upstream(&r), 0);
+    ASSERT_OK(
+        http_client_send_all(&r.client, H1_POST, SMX_VIEW("/sum"), NULL, "abc", 3, &err), &err);
+    ASSERT_OK(http_client_head(&r.client, &head, in_ms(1000), &err), &err);
+    ASSERT_EQ(head.status, 200);
+    ASSERT_FALSE(http_client_reusable(&r.client));
+    ASSERT_OK(http_client_read_all(&r.client, &body, in_ms(1000), &err), &err);
+    ASSERT_STR(body.data, "3 3 0");
+    ASSERT_TRUE(http_client_reusable(&r.client));
+    http_client_trim(&r.client);
+    ASSERT_OK(
+        http_client_send(&r.client, H1_PUT, SMX_VIEW("/echo"), NULL, HTTP_CHUNKED, &err), &err);
+    ASSERT_OK(http_client_write(&r.client, "one", 3, &err), &err);
+    ASSERT_OK(http_client_head(&r.client, &head, in_ms(1000), &err), &err);
+    ASSERT_EQ(http_client_read(&r.client, data, sizeof data, in_ms(1000), &err), 3);
+    /* a timeout is not the end: what comes later is read */
+    ASSERT_EQ(http_client_read(&r.client, data, sizeof data, in_ms(10), &err), -SMX_E_TIMEOUT);
+    ASSERT_OK(http_client_write(&r.client, "four", 4, &err), &err);
+    ASSERT_EQ(http_client_read(&r.client, data, sizeof data, in_ms(1000), &err), 4);
+    ASSERT_OK(http_client_finish(&r.client, &err), &err);
+    ASSERT_EQ(http_client_read(&r.client, data, sizeof data, in_ms(1000), &err), 0);
+    ASSERT_TRUE(http_client_reusable(&r.client));
+    ASSERT_OK(http_client_send(&r.client, H1_GET, SMX_VIEW("/get"), NULL, 0, &err), &err);
+    ASSERT_OK(http_client_head(&r.client, &head, in_ms(1000), &err), &err);
+    smx_buf_reset(&body);
+    ASSERT_EQ(http_client_read_all(&r.client, &body, in_ms(1000), &err), -SMX_E_TOO_LARGE);
+    ASSERT_FALSE(http_client_reusable(&r.client));
+    http_client_done(&r.client);
+    smx_buf_done(&body);
+    end_server(r.upserver);
+}
+
+/* --- failing memory --- */
+
+FIBER_TEST(failing_memory_in_a_relay)
+{
+    for (unsigned n = 1; n < 60; n++) {
+        struct relaying r = { .open = false };
+        struct http_server *s = server_of(relay_handler, &r);
+        struct io_fd c;
+        char data[4096];
+
+        r.upserver = server_of(up_handler, NULL);
+        ASSERT_EQ(dial(s, &c), 0);
+        ASSERT_EQ(say(&c, "POST /sum HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc"
+                          "POST /echo HTTP/1.1\r\n" HOST
+                          "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n"),
+            0);
+        smx_mem_fail_after(n);
+        io_sleep_until(in_ms(2));
+        say(&c, "0\r\n\r\n");
+        while (io_read(&c, data, sizeof data, in_ms(2000), NULL) > 0)
+            continue;
+        smx_mem_fail_after(0);
+        io_fd_done(&c);
+        end_relaying(&r, s);
+    }
+}
