@@ -1,0 +1,61 @@
+/* main.c - finds the command, parses, runs, flushes. SIGPIPE is ignored: a reader that has gone is
+ * seen by write(). */
+#include "cli/cli.h"
+
+#include <signal.h>
+
+#include "base/str.h"
+
+static const char *command_name(size_t i)
+{
+    return cli_commands[i].name;
+}
+
+static int unknown(struct cli *cli, const char *word)
+{
+    const char *near = cli_nearest(word, command_name, cli_commands_n);
+
+    if (near)
+        return cli_usage(cli, "there is no command '%s'; did you mean '%s'?", word, near);
+    return cli_usage(cli, "there is no command '%s'", word);
+}
+
+static int run_command(struct cli *cli, const struct cli_command *c, int argc, char **argv)
+{
+    int status = cli_parse(cli, c, argc, argv);
+
+    if (status != 0)
+        return status;
+    if (cli_flag(cli, "help")) {
+        help_command(c);
+        return CLI_OK;
+    }
+    return c->run(cli);
+}
+
+static int dispatch(struct cli *cli, int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "--help";
+
+    if (smx_streq(word, "--help") || smx_streq(word, "-h"))
+        word = "help";
+    else if (smx_streq(word, "--version") || smx_streq(word, "-V"))
+        word = "version";
+    else if (word[0] == '-')
+        return cli_usage(cli, "a command comes first; '%s' is none", word);
+    if (!cli_find(word))
+        return unknown(cli, word);
+    return run_command(cli, cli_find(word), argc > 2 ? argc - 2 : 0, argv + SMX_MIN(argc, 2));
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = { 0 };
+    int status, flushed;
+
+    signal(SIGPIPE, SIG_IGN);
+    status = dispatch(&cli, argc, argv);
+    flushed = cli_flush();
+    cli_done(&cli);
+    return status == CLI_OK ? flushed : status;
+}

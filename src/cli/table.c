@@ -1,0 +1,319 @@
+/* table.c - every command of sandmux. Constant data; order is the order of the help. */
+#include "cli/cli.h"
+
+const struct cli_option cli_global_options[] = {
+    { 0, "json", NULL, "print JSON; errors too, as JSON on stderr" },
+    { 0, "url", "URL", "daemon to talk to: http://host:port or unix:/path (SANDMUX_URL)" },
+    { 0, "no-start", NULL, "fail when no daemon is running instead of starting one" },
+    { 'h', "help", NULL, "show this help" },
+    { 0 },
+};
+
+static const struct cli_option serve_options[] = {
+    { 0, "auto", NULL,
+        "as a client starts it: unix socket only, ends when there is nothing to do" },
+    { 0 },
+};
+
+static const struct cli_option shutdown_options[] = {
+    { 0, "all", NULL, "delete every sandbox first" },
+    { 0 },
+};
+
+#define CREATE_OPTIONS                                                                            \
+    { 'T', "template", "NAME", "template; default: the runtime's" },                              \
+        { 0, "runtime", "NAME", "daytona, e2b or local; default: the current one" },              \
+        { 0, "project", "ID", "project that the sandbox belongs to" },                            \
+        { 'e', "env", "KEY=VALUE", "environment of the sandbox; may be repeated" },               \
+        { 0, "env-file", "FILE", "lines KEY=VALUE, for what should not stand in the arguments" }, \
+        { 'm', "metadata", "KEY=VALUE", "note on the sandbox; may be repeated" },                 \
+        { 0, "password-file", "FILE", "password of its desktop; - reads stdin" },                 \
+        { 0, "lifetime", "TIME",                                                                  \
+            "such as 90, 10m or 2h; 0: no end; default: an hour from the last use" },             \
+        { 0, "cpu", "N", "cores" }, { 0, "memory", "MIB", "memory in MiB" },                      \
+    {                                                                                             \
+        0, "disk", "MIB", "disk in MiB"                                                           \
+    }
+
+static const struct cli_option create_options[] = {
+    { 'n', "name", "NAME", "name to find it by" },
+    { 0, "ensure", NULL, "with --name: take the one that exists, start it, or make it" },
+    CREATE_OPTIONS,
+    { 'q', "quiet", NULL, "print the id only" },
+    { 0 },
+};
+
+#define EXEC_OPTIONS                                                                            \
+    { 'u', "user", "NAME", "user in the sandbox; default: root" },                              \
+        { 'w', "workdir", "PATH", "working directory; default: /workspace" },                   \
+        { 'c', "command", "TEXT", "run this text by the user's shell instead of a program" },   \
+        { 0, "timeout", "TIME", "kill the command after this, such as 30, 1.5, 500ms or 10m" }, \
+        { 'i', "interactive", NULL,                                                             \
+            "give our stdin to the command (a pipe or file is given anyway)" },                 \
+        { 't', "tty", NULL, "run it on a terminal" },                                           \
+    {                                                                                           \
+        0, "no-stdin", NULL, "do not read our stdin"                                            \
+    }
+
+static const struct cli_option run_options[] = {
+    { 0, "keep", NULL, "do not delete the sandbox at the end; its id goes to stderr" },
+    { 'n', "name", "NAME", "name of the sandbox" },
+    CREATE_OPTIONS,
+    EXEC_OPTIONS,
+    { 0 },
+};
+
+static const struct cli_option exec_options[] = {
+    { 'e', "env", "KEY=VALUE", "environment of the command; may be repeated" },
+    { 0, "env-file", "FILE", "lines KEY=VALUE, for what should not stand in the arguments" },
+    EXEC_OPTIONS,
+    { 0 },
+};
+
+static const struct cli_option ps_options[] = {
+    { 'q', "quiet", NULL, "print ids only" },
+    { 0, "state", "STATE", "only those in this state" },
+    { 0, "runtime", "NAME", "only those on this runtime" },
+    { 0, "project", "ID", "only those of this project" },
+    { 0 },
+};
+
+static const struct cli_option cp_options[] = {
+    { 'u', "user", "NAME", "user in the sandbox that reads or owns the files; default: root" },
+    { 'q', "quiet", NULL, "no progress" },
+    { 0 },
+};
+
+static const struct cli_option rm_options[] = {
+    { 'f', "force", NULL, "what is not there is no failure" },
+    { 'a', "all", NULL, "every sandbox" },
+    { 'q', "quiet", NULL, "print nothing" },
+    { 0 },
+};
+
+static const struct cli_option logs_options[] = {
+    { 'f', "follow", NULL, "go on with new lines" },
+    { 'n', "tail", "N", "only the last N lines" },
+    { 0 },
+};
+
+static const struct cli_option events_options[] = {
+    { 'f', "follow", NULL, "go on with new events" },
+    { 0, "since", "N", "only events after number N" },
+    { 0 },
+};
+
+static const struct cli_option config_options[] = {
+    { 0, "origin", NULL, "say where each value comes from" },
+    { 0 },
+};
+
+static const struct cli_option help_options[] = {
+    { 0, "markdown", NULL, "everything, as docs/cli.md" },
+    { 0, "man", NULL, "everything, as a manual page" },
+    { 0 },
+};
+
+const struct cli_command cli_commands[] = {
+    { .name = "run",
+        .args = "[COMMAND [ARG...]]",
+        .summary = "run a command in a new sandbox and delete it",
+        .text = "Creates a sandbox, runs the command in it (a shell when none is named), with a "
+                "terminal when stdin is one, and deletes the sandbox, also after Ctrl-C. The exit "
+                "status is the command's.",
+        .options = run_options,
+        .examples = "sandmux run -- python3 -c 'print(6 * 7)'\n"
+                    "sandmux run\n"
+                    "sandmux run --keep --name box -- make test",
+        .run = cmd_run,
+        .max = SIZE_MAX,
+        .stop = 1,
+        .flags = CLI_EXEC },
+    { .name = "create",
+        .args = "",
+        .summary = "create a sandbox and print its id",
+        .options = create_options,
+        .examples = "sandmux create\n"
+                    "sandmux create --name web --lifetime 2h -e PORT=8080\n"
+                    "sandmux create --name web --ensure --json",
+        .run = cmd_create },
+    { .name = "exec",
+        .args = "SANDBOX [COMMAND [ARG...]]",
+        .summary = "run a command in a sandbox",
+        .text = "Output comes byte by byte as the command wrote it. The exit status is the "
+                "command's: 124 when it timed out, 125 when sandmux failed, 126 when it cannot be "
+                "executed, 127 when it is not there, 128 + n after signal n.",
+        .options = exec_options,
+        .examples = "sandmux exec box -- ls -l\n"
+                    "sandmux exec -it box -- bash\n"
+                    "sandmux exec box -c 'ls | wc -l'\n"
+                    "tar c src | sandmux exec box -- tar x",
+        .run = cmd_exec,
+        .min = 1,
+        .max = SIZE_MAX,
+        .stop = 2,
+        .flags = CLI_EXEC },
+    { .name = "cp",
+        .args = "SOURCE TARGET",
+        .summary = "copy files and folders into or out of a sandbox",
+        .text = "One of the two is SANDBOX:PATH, the other a path here, or - for stdin and stdout "
+                "(one file). A folder is copied with modes, times, links and empty folders; into "
+                "the target when that is a folder, else as it. SOURCE/. copies what is in it.",
+        .options = cp_options,
+        .examples = "sandmux cp app.py box:\n"
+                    "sandmux cp box:/workspace/out ./out\n"
+                    "sandmux cp - box:notes.txt < notes.txt",
+        .run = cmd_cp,
+        .min = 2,
+        .max = 2 },
+    { .name = "ps",
+        .alias = "ls",
+        .args = "",
+        .summary = "list sandboxes",
+        .options = ps_options,
+        .examples = "sandmux ps\n"
+                    "sandmux ps -q --state running",
+        .run = cmd_ps },
+    { .name = "inspect",
+        .args = "SANDBOX...",
+        .summary = "show everything about sandboxes, as JSON",
+        .examples = "sandmux inspect box",
+        .run = cmd_inspect,
+        .min = 1,
+        .max = SIZE_MAX },
+    { .name = "rm",
+        .args = "[SANDBOX...]",
+        .summary = "delete sandboxes with their files",
+        .options = rm_options,
+        .examples = "sandmux rm box\n"
+                    "sandmux rm --all",
+        .run = cmd_rm,
+        .max = SIZE_MAX },
+    { .name = "start",
+        .args = "SANDBOX...",
+        .summary = "start stopped sandboxes",
+        .examples = "sandmux start box",
+        .run = cmd_start,
+        .min = 1,
+        .max = SIZE_MAX },
+    { .name = "stop",
+        .args = "SANDBOX...",
+        .summary = "end the processes of sandboxes, keep the files",
+        .examples = "sandmux stop box",
+        .run = cmd_stop,
+        .min = 1,
+        .max = SIZE_MAX },
+    { .name = "pause",
+        .args = "SANDBOX...",
+        .summary = "freeze sandboxes where they are",
+        .examples = "sandmux pause box",
+        .run = cmd_pause,
+        .min = 1,
+        .max = SIZE_MAX },
+    { .name = "resume",
+        .args = "SANDBOX...",
+        .summary = "go on with paused sandboxes",
+        .examples = "sandmux resume box",
+        .run = cmd_resume,
+        .min = 1,
+        .max = SIZE_MAX },
+    { .name = "logs",
+        .args = "SANDBOX",
+        .summary = "show the log of a sandbox: life cycle, processes, their ends",
+        .options = logs_options,
+        .examples = "sandmux logs -f box",
+        .run = cmd_logs,
+        .min = 1,
+        .max = 1 },
+    { .name = "events",
+        .args = "",
+        .summary = "show every change of sandboxes and runtimes",
+        .options = events_options,
+        .examples = "sandmux events -f --json",
+        .run = cmd_events },
+    { .name = "status",
+        .args = "",
+        .summary = "show where sandboxes are made and what that can do",
+        .examples = "sandmux status",
+        .run = cmd_status },
+    { .name = "switch",
+        .args = "RUNTIME",
+        .summary = "make new sandboxes on another runtime",
+        .examples = "sandmux switch local",
+        .run = cmd_switch,
+        .min = 1,
+        .max = 1 },
+    { .name = "validate",
+        .args = "[RUNTIME]",
+        .summary = "check the configuration of a runtime",
+        .examples = "sandmux validate e2b",
+        .run = cmd_validate,
+        .max = 1 },
+    { .name = "health",
+        .args = "",
+        .summary = "ask whether the current runtime works; status 1 when it does not",
+        .examples = "sandmux health",
+        .run = cmd_health },
+    { .name = "doctor",
+        .args = "",
+        .summary = "check this machine and say what to do",
+        .text = "Looks at what a new user could miss: privilege, kernel, cgroups, programs, port, "
+                "disk, .env, the daemon. Status 1 when something stands in the way.",
+        .examples = "sandmux doctor",
+        .run = cmd_doctor },
+    { .name = "config",
+        .args = "[show]",
+        .summary = "show every setting; secrets are hidden",
+        .options = config_options,
+        .examples = "sandmux config show --origin",
+        .run = cmd_config,
+        .max = 1 },
+    { .name = "keys",
+        .args = "create|ls|revoke [NAME|ID]",
+        .summary = "make, list and revoke API keys",
+        .text = "'keys create NAME' prints the key once; it cannot be shown again.",
+        .examples = "sandmux keys create ci\n"
+                    "sandmux keys ls\n"
+                    "sandmux keys revoke k3f9",
+        .run = cmd_keys,
+        .min = 1,
+        .max = 2 },
+    { .name = "serve",
+        .args = "",
+        .summary = "run the daemon",
+        .text = "Every option is also a variable of the environment or a line in .env, as "
+                "'sandmux config show' lists them.",
+        .options = serve_options,
+        .examples = "sandmux serve\n"
+                    "sandmux serve --listen 127.0.0.1:8000 --state-dir /srv/sandmux",
+        .run = cmd_serve,
+        .flags = CLI_SETTINGS },
+    { .name = "shutdown",
+        .args = "",
+        .summary = "end the daemon; sandboxes stay",
+        .options = shutdown_options,
+        .examples = "sandmux shutdown\n"
+                    "sandmux shutdown --all",
+        .run = cmd_shutdown },
+    { .name = "version",
+        .args = "",
+        .summary = "show the version of this program and of the daemon",
+        .examples = "sandmux version",
+        .run = cmd_version },
+    { .name = "completion",
+        .args = "bash|zsh|fish",
+        .summary = "print a completion script",
+        .examples = "source <(sandmux completion bash)\n"
+                    "sandmux completion fish > ~/.config/fish/completions/sandmux.fish",
+        .run = cmd_completion,
+        .min = 1,
+        .max = 1 },
+    { .name = "help",
+        .args = "[COMMAND]",
+        .summary = "show help",
+        .options = help_options,
+        .examples = "sandmux help exec",
+        .run = cmd_help,
+        .max = 1 },
+};
+const size_t cli_commands_n = sizeof cli_commands / sizeof cli_commands[0];
