@@ -81,6 +81,22 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What may come from our own environment: settings of the C library and of sanitizers. */
+static size_t pass_through(char **env, size_t n)
+{
+    static const char *const names[] = {
+        "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS="
+    };
+
+    for (char **p = environ; *p; p++) {
+        for (size_t i = 0; i < SMX_ARRAY_LEN(names) && n < ENV_MAX; i++) {
+            if (strncmp(*p, names[i], strlen(names[i])) == 0)
+                env[n++] = *p;
+        }
+    }
+    return n;
+}
+
 /* envp and, for inherited descriptors, the three variables of sd_listen_fds(3). */
 static char **child_env(
     const struct spawn_spec *spec, char names[256], char count[32], char pid[32])
@@ -90,6 +106,7 @@ static char **child_env(
 
     for (char *const *p = spec->envp; *p && n < ENV_MAX; p++)
         env[n++] = *p;
+    n = pass_through(env, n);
     if (spec->listen_names) {
         snprintf(names, 256, "LISTEN_FDNAMES=%s", spec->listen_names);
         snprintf(count, 32, "LISTEN_FDS=%zu", spec->nfds);

@@ -99,17 +99,41 @@ static void renew_for_engine(struct supervisor *s)
 /* --- starting ---------------------------------------------------------------------------------
  */
 
+enum { ENGINE_ARGS = 24, ENGINE_NUMBER = 24 };
+
+/* Defaults of sandboxes, as the engine's options. */
+static size_t engine_numbers(
+    struct supervisor *s, char *argv[], char text[][ENGINE_NUMBER], size_t n)
+{
+    static const struct {
+        char option[16];
+        enum config_key key;
+        unsigned factor;
+    } rows[] = { { "--cpu-milli", CONFIG_CPU, 1000 }, { "--memory-mib", CONFIG_MEMORY_MIB, 1 },
+        { "--disk-mib", CONFIG_DISK_MIB, 1 }, { "--pids", CONFIG_PIDS, 1 },
+        { "--reserve-mib", CONFIG_RESERVE_MIB, 1 } };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(rows); i++) {
+        argv[n++] = (char *)(uintptr_t)rows[i].option;
+        snprintf(text[i], ENGINE_NUMBER, "%llu",
+            (unsigned long long)(config_u64(s->config, rows[i].key) * rows[i].factor));
+        argv[n++] = text[i];
+    }
+    return n;
+}
+
 static int start_engine(struct supervisor *s, struct smx_err *err)
 {
-    char level[64];
-    char *argv[] = { (char[]){ "sandmux-engine" }, (char[]){ "--state-dir" }, s->engine_dir,
-        (char[]){ "--instance" }, s->places.instance, (char[]){ "--agent" }, s->agent,
-        (char[]){ "--gateway-fd" }, (char[]){ "3" }, NULL };
+    char level[64], numbers[5][ENGINE_NUMBER];
+    char *argv[ENGINE_ARGS] = { (char[]){ "sandmux-engine" }, (char[]){ "--state-dir" },
+        s->engine_dir, (char[]){ "--instance" }, s->places.instance, (char[]){ "--agent" },
+        s->agent, (char[]){ "--gateway-fd" }, (char[]){ "3" } };
     char *envp[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, level, NULL };
     struct spawn_spec spec = { .argv = argv, .envp = envp, .fds = &s->engine_end, .nfds = 1 };
     int r;
 
     snprintf(level, sizeof level, "SANDMUX_LOG_LEVEL=%s", config_get(s->config, CONFIG_LOG_LEVEL));
+    argv[engine_numbers(s, argv, numbers, 9)] = NULL;
     renew_for_engine(s);
     r = spawn_program(&s->engine, &spec, err);
     smx_close(smx_take_fd(&s->engine_end));
@@ -442,14 +466,6 @@ static void tear_down(struct supervisor *s)
     state_close(s);
 }
 
-static void report_warnings(const struct config *config)
-{
-    const char *w;
-
-    for (size_t i = 0; (w = config_warning(config, i)); i++)
-        smx_warn("%s", w);
-}
-
 int supervisor_main(const struct config *config, const struct supervisor_options *options)
 {
     struct supervisor s = { .config = config,
@@ -468,7 +484,6 @@ int supervisor_main(const struct config *config, const struct supervisor_options
 
     smx_log_level_parse(config_get(config, CONFIG_LOG_LEVEL), &level);
     smx_log_init("sandmux", level);
-    report_warnings(config);
     keeper_init(&s.gateway, "sandmux-gateway");
     keeper_init(&s.engine, "sandmux-engine");
     if (set_up(&s, &err) < 0) {
