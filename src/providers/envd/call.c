@@ -1,0 +1,189 @@
+/* call.c - unary calls, errors and paths of the envd protocol. */
+#include "providers/envd/internal.h"
+
+#include <stdio.h>
+
+enum { FIELDS_MAX = 1024, USER_MAX = 256, ERROR_MAX = 64 * 1024 };
+
+int envd_fields(
+    struct smx_buf *out, const char *content_type, const char *user, struct smx_err *err)
+{
+    if (content_type)
+        h1_write_field(out, "Content-Type", smx_view_of(content_type));
+    if (user) {
+        char plain[USER_MAX + 2], code[512];
+        int n = snprintf(plain, sizeof plain, "%s:", user);
+
+        if (n >= (int)sizeof plain)
+            return smx_err_set(err, SMX_E_INVALID, "user: must have at most %d bytes", USER_MAX);
+        memcpy(code, "Basic ", 6);
+        smx_base64_encode(code + 6, plain, (size_t)n);
+        h1_write_field(
+            out, "Authorization", (struct smx_view){ code, 6 + smx_base64_size((size_t)n) });
+    }
+    return smx_buf_check(out, err);
+}
+
+int envd_error(enum rpc_code code, enum smx_code not_found, struct smx_err *err)
+{
+    enum smx_code c = rpc_code_to_smx(code);
+
+    if (code == RPC_NOT_FOUND)
+        c = not_found;
+    else if (code == RPC_UNAUTHENTICATED) /* the user inside the sandbox, not our caller */
+        c = SMX_E_INVALID;
+    else if (code == RPC_RESOURCE_EXHAUSTED)
+        c = SMX_E_QUOTA;
+    if (err)
+        err->code = c;
+    return -(int)c;
+}
+
+static enum smx_code code_of_status(int status)
+{
+    switch (status) {
+    case 400:
+    case 401:
+    case 406:
+    case 415:
+    case 416:
+        return SMX_E_INVALID;
+    case 403:
+        return SMX_E_FORBIDDEN;
+    case 404:
+        return SMX_E_FILE_NOT_FOUND;
+    case 409:
+        return SMX_E_EXISTS;
+    case 413:
+        return SMX_E_TOO_LARGE;
+    case 429:
+        return SMX_E_QUOTA;
+    case 501:
+        return SMX_E_UNSUPPORTED;
+    case 502:
+    case 503:
+        return SMX_E_UNAVAILABLE;
+    case 504:
+        return SMX_E_TIMEOUT;
+    case 507:
+        return SMX_E_DISK_FULL;
+    default:
+        return SMX_E_PROTOCOL;
+    }
+}
+
+int envd_http_error(struct http_client *c, int status, uint64_t deadline, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    struct envd_http_error e = { 0 };
+    enum smx_code code = code_of_status(status);
+    struct smx_err ignored;
+    int r;
+
+    smx_buf_init(&body, ERROR_MAX);
+    r = http_client_read_all(c, &body, deadline, err);
+    if (r < 0)
+        return r;
+    if (json_decode(&envd_http_error_table, body.data ? body.data : "", body.len, &e, &ignored) ==
+            0 &&
+        e.message)
+        smx_err_set(err, code, "%s", e.message);
+    else
+        smx_err_set(err, code, "the sandbox answered with status %d", status);
+    json_free(&envd_http_error_table, &e);
+    return -(int)code;
+}
+
+static int read_reply(
+    struct envd_conn *c, const struct envd_call *call, uint64_t deadline, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    struct h1_head head;
+    int r, status;
+
+    r = http_client_head(&c->http, &head, deadline, err);
+    if (r < 0)
+        return r;
+    status = head.status;
+    smx_buf_init(&body, SMX_RPC_ENVELOPE_MAX);
+    r = http_client_read_all(&c->http, &body, deadline, err);
+    if (r < 0)
+        return r;
+    if (status != 200) {
+        enum rpc_code code = rpc_read_error(body.data ? body.data : "", body.len, err);
+
+        if (code == RPC_OK || (err && err->code == SMX_E_PROTOCOL))
+            return smx_err_set(err, SMX_E_PROTOCOL,
+                "the sandbox answered %s with status %d and no error", call->route, status);
+        return envd_error(code, call->not_found, err);
+    }
+    if (!call->reply_table)
+        return 0;
+    r = json_decode(call->reply_table, body.data ? body.data : "", body.len, call->reply, err);
+    return r < 0 ? smx_err_set(err, SMX_E_PROTOCOL, "the sandbox's answer to %s makes no sense",
+                       call->route)
+                 : 0;
+}
+
+int envd_call(
+    struct envd_box *b, const struct envd_call *call, uint64_t deadline, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf fields;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    struct envd_conn *c = NULL;
+    int r;
+
+    smx_buf_init(&fields, FIELDS_MAX);
+    smx_buf_init(&body, SMX_RPC_ENVELOPE_MAX);
+    r = envd_fields(&fields, ENVD_UNARY_TYPE, call->user, err);
+    if (r == 0)
+        r = json_encode_to(&body, call->request_table, call->request, err);
+    if (r == 0)
+        r = envd_conn_get(b, &c, deadline, err);
+    if (r < 0)
+        return r;
+    r = http_client_send_all(
+        &c->http, H1_POST, smx_view_of(call->route), &fields, body.data, body.len, err);
+    if (r == 0)
+        r = read_reply(c, call, deadline, err);
+    envd_conn_put(c);
+    return r;
+}
+
+char *envd_path(const struct envd_box *b, const char *path)
+{
+    if (*path == '/' || *path == '~' || !b->base)
+        return smx_strdup(path);
+    return *path ? smx_asprintf("%s/%s", b->base, path) : smx_strdup(b->base);
+}
+
+int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, const char *user,
+    const char *workdir, uint64_t deadline, struct smx_err *err)
+{
+    struct envd_init_request req = { .default_user = envd_str(user),
+        .default_workdir = envd_str(workdir),
+        .env_vars = { .v = (struct json_pair *)(uintptr_t)env, .n = n_env, .set = n_env > 0 } };
+    struct envd_conn *c = NULL;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf fields;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    struct h1_head head;
+    int r;
+
+    smx_buf_init(&fields, FIELDS_MAX);
+    smx_buf_init(&body, SMX_JSON_MAX);
+    r = envd_fields(&fields, ENVD_UNARY_TYPE, /* user= */ NULL, err);
+    if (r == 0)
+        r = json_encode_to(&body, &envd_init_request_table, &req, err);
+    if (r == 0)
+        r = envd_conn_get(b, &c, deadline, err);
+    if (r < 0)
+        return r;
+    r = http_client_send_all(
+        &c->http, H1_POST, SMX_VIEW(ENVD_INIT), &fields, body.data, body.len, err);
+    if (r == 0)
+        r = http_client_head(&c->http, &head, deadline, err);
+    if (r == 0 && head.status != 204 && head.status != 200)
+        r = envd_http_error(&c->http, head.status, deadline, err);
+    envd_conn_put(c);
+    return r;
+}

@@ -1,0 +1,45 @@
+/* client.h - the client of the envd protocol: the data plane of every runtime whose sandboxes speak
+ * it. A provider's box begins with a struct envd_box and says how to connect; envd_data_ops is then
+ * its data plane.
+ *
+ * Connections are kept and used again, by one call or stream at a time; idle ones are closed after
+ * ENVD_IDLE_MS, the least recently used first when there are too many. */
+#ifndef SMX_PROVIDERS_ENVD_CLIENT_H
+#define SMX_PROVIDERS_ENVD_CLIENT_H
+
+#include "providers/provider.h"
+
+enum { ENVD_IDLE_MS = 10000, ENVD_IDLE_PER_BOX = 16, ENVD_IDLE_MAX = 1024 };
+
+/* The idle connections of a provider. */
+struct envd_idle {
+    struct io_loop *loop;
+    struct smx_list lru; /* of struct envd_conn, the longest idle first */
+    size_t n;
+    struct io_timer sweep;
+};
+void envd_idle_init(struct envd_idle *i, struct io_loop *loop);
+void envd_idle_done(struct envd_idle *i); /* no box may be left */
+/* Closes all but the keep most recently used: descriptors are short. */
+void envd_idle_close(struct envd_idle *i, size_t keep);
+
+struct envd_box {
+    struct provider_handle handle; /* first */
+    struct envd_idle *idle;
+    struct smx_list kept; /* of struct envd_conn, the most recently used last */
+    size_t n_kept;
+    /* [parks] a connected descriptor; port 0: envd itself. */
+    int (*dial)(
+        struct envd_box *b, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err);
+    const char *base; /* where relative paths start; static */
+};
+void envd_box_init(struct envd_box *b, const struct provider_ops *ops, struct envd_idle *idle);
+void envd_box_forget(struct envd_box *b); /* closes its idle connections: it was stopped or moved */
+
+/* [parks] the settings that envd keeps for the processes to come. */
+int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, const char *user,
+    const char *workdir, uint64_t deadline, struct smx_err *err);
+
+extern const struct provider_data_ops envd_data_ops;
+
+#endif
