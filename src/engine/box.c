@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +30,6 @@ enum {
     FREEZE_TIMEOUT_MS = 5000,
     GROUP_TIMEOUT_MS = 10000,
     STOP_LOOK_MS = 10,
-    HOSTS_SIZE = 256,
 };
 
 #define BIT(state) (1u << ENGINE_STATE_##state)
@@ -56,6 +54,7 @@ void box_unref(struct box *b)
         return;
     io_timer_disarm(&b->timer);
     watch_remove(b);
+    smx_close(b->root_fd);
     json_free(&meta_table, &b->m);
     smx_free(b);
 }
@@ -122,12 +121,25 @@ static int box_lock(
 /* --- ends --------------------------------------------------------------------------------------
  */
 
+/* Else pid 1 would be the one to unmount the overlay, and its end would wait for a write-back of
+ * the host's whole file system. */
+static void hold_root(struct box *b)
+{
+    char path[32];
+
+    if (b->root_fd >= 0)
+        return;
+    snprintf(path, sizeof path, "/proc/%d/root", (int)b->m.pid);
+    b->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 void box_kill(struct box *b, enum engine_reason reason)
 {
     if (b->why == ENGINE_REASON_NONE)
         b->why = reason;
     if (b->pidfd < 0)
         return;
+    hold_root(b);
     pidfd_send_signal(b->pidfd, SIGKILL, NULL, 0);
     cgroup_kill(&b->e->cgroups, b->m.id);
 }
@@ -172,6 +184,7 @@ static int end_processes(struct box *b, enum engine_reason reason, struct smx_er
     r = remove_groups(b, err);
     if (r < 0)
         return r;
+    hands_let_go(&b->e->hands, smx_take_fd(&b->root_fd));
     slot_release(&b->e->slots, (int)b->m.slot);
     io_event_set(&b->e->refill);
     b->m.slot = -1;
@@ -311,7 +324,7 @@ static struct box *box_new(struct engine *e)
         return NULL;
     b->e = e;
     b->refs = 1;
-    b->pidfd = -1;
+    b->pidfd = b->root_fd = -1;
     b->m.slot = -1;
     io_sem_init(&b->lock, 1);
     io_event_init(&b->ended);
@@ -358,45 +371,6 @@ static int check_create(struct engine *e, const struct engine_request *req, stru
     return disk_check_reserve(e, err);
 }
 
-static int make_file(int at, const char *name, const char *text)
-{
-    SMX_CLEANUP(smx_closep)
-    int fd = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-
-    return fd < 0 ? -errno : smx_write_full(fd, text, strlen(text));
-}
-
-/* The host's name must resolve inside. */
-static int make_names(int box_fd, const char *hostname)
-{
-    char hosts[HOSTS_SIZE], name[ENGINE_HOSTNAME_MAX + 2];
-    int r;
-
-    snprintf(hosts, sizeof hosts,
-        "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-        hostname);
-    snprintf(name, sizeof name, "%s\n", hostname);
-    if (mkdirat(box_fd, "upper/etc", 0755) < 0)
-        return -errno;
-    r = make_file(box_fd, "upper/etc/hosts", hosts);
-    return r < 0 ? r : make_file(box_fd, "upper/etc/hostname", name);
-}
-
-static int make_directory(struct box *b, int *ret_fd, struct smx_err *err)
-{
-    int r;
-
-    if (mkdirat(b->e->boxes_fd, b->m.id, 0700) < 0)
-        return smx_err_errno(err, errno, "making the directory of sandbox '%s'", b->m.id);
-    r = box_open(b, ret_fd, err);
-    if (r < 0)
-        return r;
-    if (mkdirat(*ret_fd, "upper", 0755) < 0 || mkdirat(*ret_fd, "work", 0700) < 0)
-        return smx_err_errno(err, errno, "making the directory of sandbox '%s'", b->m.id);
-    r = make_names(*ret_fd, b->m.hostname);
-    return r < 0 ? smx_err_errno(err, -r, "making the files of sandbox '%s'", b->m.id) : 0;
-}
-
 /* [parks] Moves the directory out of sight first: from then on it cannot be taken for a sandbox. */
 static int remove_directory(struct box *b, struct smx_err *err)
 {
@@ -406,37 +380,42 @@ static int remove_directory(struct box *b, struct smx_err *err)
 }
 
 /* [parks] At most as many as there are cores: more only wait for each other. */
-static int spawn_in_turn(struct box *b, int box_fd, struct smx_err *err)
+static int take_turn(struct engine *e, struct smx_err *err)
 {
-    struct engine *e = b->e;
-    int r;
-
     e->creating++;
-    r = io_sem_acquire(&e->creates, SMX_FOREVER);
-    if (r == 0) {
-        r = box_spawn(b, box_fd, err);
-        io_sem_release(&e->creates);
-    } else {
-        r = smx_err_set(err, SMX_E_CANCELLED, "the engine is stopping");
-    }
+    if (io_sem_acquire(&e->creates, SMX_FOREVER) == 0)
+        return 0;
     e->creating--;
-    io_event_set(&e->refill);
-    return r;
+    return smx_err_set(err, SMX_E_CANCELLED, "the engine is stopping");
 }
 
+static void end_turn(struct engine *e)
+{
+    io_sem_release(&e->creates);
+    e->creating--;
+    io_event_set(&e->refill);
+}
+
+/* [parks] */
 static int build(struct box *b, struct smx_err *err)
 {
     SMX_CLEANUP(smx_closep) int fd = -1;
-    int r = make_directory(b, &fd, err);
+    int r = take_turn(b->e, err);
 
+    if (r < 0) {
+        forget(b);
+        return r;
+    }
+    r = skeleton_take(&b->e->skeletons, b->m.id, b->m.hostname, &fd, err);
     if (r == 0)
-        r = spawn_in_turn(b, fd, err);
+        r = box_spawn(b, fd, err);
     if (r < 0) {
         io_shield_begin();
         remove_directory(b, NULL);
         io_shield_end();
         forget(b);
     }
+    end_turn(b->e);
     return r;
 }
 
@@ -490,7 +469,13 @@ int box_start(struct box *b, const struct engine_request *req, struct smx_err *e
         put_deadline(b, true, req->deadline_ms);
         r = arm(b, err);
     }
-    return r < 0 ? r : spawn_in_turn(b, fd, err);
+    if (r == 0)
+        r = take_turn(b->e, err);
+    if (r < 0)
+        return r;
+    r = box_spawn(b, fd, err);
+    end_turn(b->e);
+    return r;
 }
 
 /* --- stop, pause, resume, delete ---------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include "engine/hands.h"
 #include "engine/meta.h"
 #include "engine/seccomp.h"
+#include "engine/skeleton.h"
 #include "engine/slots.h"
 #include "engine/template.h"
 #include "engine/userns.h"
@@ -28,7 +29,7 @@ struct gateway;
 struct engine {
     struct engine_config cfg;
     struct io_loop *loop;
-    int state_fd, boxes_fd, trash_fd, templates_fd, mnt_fd;
+    int state_fd, boxes_fd, trash_fd, templates_fd, pool_fd, mnt_fd;
     int lock_fd;
     int agent_fd;
     int netns_fd; /* the host's own */
@@ -40,6 +41,7 @@ struct engine {
     struct seccomp_filter seccomp;
     struct template base;
     struct hands hands;
+    struct skeletons skeletons;
     struct smx_map boxes;   /* id -> struct box */
     struct io_sem creates;  /* as many at once as there are cores */
     struct io_event refill; /* the pool of user namespaces may be filled */
@@ -62,6 +64,7 @@ struct box {
     struct meta m; /* m.id is the key in e->boxes */
     unsigned refs;
     int pidfd;             /* -1: no process */
+    int root_fd;           /* holds the overlay mount from the kill on; -1 */
     bool ours;             /* a child of this engine: to be reaped */
     struct io_sem lock;    /* one operation at a time */
     struct io_event ended; /* set while no process is there */

@@ -15,10 +15,26 @@
 #include "base/fd.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "engine/skeleton.h"
 #include "engine/tree.h"
 
-enum { JOB_REMOVE = 'r', JOB_USAGE = 'u', JOB_NAME_SIZE = 48 };
-enum { SOCK_FD = 3, BOXES_FD = 4, TRASH_FD = 5, HIGH_FD = 64, HAND_NICE = 5 };
+enum {
+    JOB_REMOVE = 'r',
+    JOB_DISCARD = 'd',
+    JOB_PREPARE = 'p',
+    JOB_USAGE = 'u',
+    JOB_CLOSE = 'c',
+    JOB_NAME_SIZE = 48
+};
+enum {
+    SOCK_FD = 3,
+    BOXES_FD = 4,
+    TRASH_FD = 5,
+    POOL_FD = 6,
+    HIGH_FD = 64,
+    HAND_NICE = 5,
+    LET_GO_MS = 1000
+};
 
 struct job {
     char what;
@@ -30,25 +46,50 @@ struct done {
     uint64_t bytes;
 };
 
-static void do_job(const struct job *job, struct done *done)
+static int look(const char *name, uint64_t *ret_bytes)
 {
-    int box;
+    SMX_CLEANUP(smx_closep)
+    int box = openat(BOXES_FD, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-    if (job->what == JOB_REMOVE) {
-        done->r = tree_remove(TRASH_FD, job->name);
-        return;
-    }
-    box = openat(BOXES_FD, job->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    done->r = box < 0 ? -errno : 0;
-    if (box >= 0)
-        done->bytes = tree_usage(box, "upper");
-    smx_close(box);
+    if (box < 0)
+        return -errno;
+    *ret_bytes = tree_usage(box, "upper");
+    return 0;
 }
 
-static _Noreturn void hand_main(int sock, int boxes_fd, int trash_fd, pid_t parent)
+static void do_job(const struct job *job, struct done *done)
 {
-    int fds[] = { sock, boxes_fd, trash_fd };
+    if (job->what == JOB_REMOVE)
+        done->r = tree_remove(TRASH_FD, job->name);
+    else if (job->what == JOB_DISCARD)
+        done->r = tree_remove(POOL_FD, job->name);
+    else if (job->what == JOB_PREPARE)
+        done->r = skeleton_make(POOL_FD, job->name);
+    else
+        done->r = look(job->name, &done->bytes);
+}
+
+/* One job; false at the end of the socket. What is to be closed gets no reply. */
+static bool serve_one(void)
+{
+    struct done done = { 0 };
     struct job job;
+    int fd = -1;
+    size_t nfds = 1;
+
+    if (smx_recv_fds(SOCK_FD, &job, sizeof job, &fd, &nfds) != (ssize_t)sizeof job)
+        return false;
+    if (job.what == JOB_CLOSE) {
+        smx_close(nfds > 0 ? fd : -1);
+        return true;
+    }
+    do_job(&job, &done);
+    return send(SOCK_FD, &done, sizeof done, MSG_NOSIGNAL) == (ssize_t)sizeof done;
+}
+
+static _Noreturn void hand_main(int sock, const int dirs[3], pid_t parent)
+{
+    int fds[] = { sock, dirs[0], dirs[1], dirs[2] };
     sigset_t none;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -62,15 +103,10 @@ static _Noreturn void hand_main(int sock, int boxes_fd, int trash_fd, pid_t pare
     for (size_t i = 0; i < SMX_ARRAY_LEN(fds); i++)
         if (dup3(fds[i], SOCK_FD + (int)i, O_CLOEXEC) < 0)
             _exit(1);
-    close_range(TRASH_FD + 1, ~0U, 0);
+    close_range(POOL_FD + 1, ~0U, 0);
     setpriority(PRIO_PROCESS, 0, HAND_NICE);
-    while (recv(SOCK_FD, &job, sizeof job, 0) == (ssize_t)sizeof job) {
-        struct done done = { 0 };
-
-        do_job(&job, &done);
-        if (send(SOCK_FD, &done, sizeof done, MSG_NOSIGNAL) != (ssize_t)sizeof done)
-            break;
-    }
+    while (serve_one())
+        ;
     _exit(0);
 }
 
@@ -83,7 +119,7 @@ static int hand_start(struct hands *h, struct hand *hand, struct smx_err *err)
         return smx_err_errno(err, errno, "making a socket pair");
     pid = fork();
     if (pid == 0)
-        hand_main(pair[1], h->boxes_fd, h->trash_fd, parent);
+        hand_main(pair[1], h->dirs, parent);
     smx_close(pair[1]);
     if (pid < 0) {
         smx_close(pair[0]);
@@ -110,11 +146,12 @@ static void hand_stop(struct hand *hand)
     hand->pid = 0;
 }
 
-int hands_start(
-    struct hands *h, struct io_loop *loop, int boxes_fd, int trash_fd, struct smx_err *err)
+int hands_start(struct hands *h, struct io_loop *loop, int boxes_fd, int trash_fd, int pool_fd,
+    struct smx_err *err)
 {
-    *h = (struct hands){ .loop = loop, .boxes_fd = boxes_fd, .trash_fd = trash_fd };
+    *h = (struct hands){ .loop = loop, .dirs = { boxes_fd, trash_fd, pool_fd } };
     io_sem_init(&h->free, HANDS_MAX);
+    io_sem_init(&h->closing, 1);
     return 0;
 }
 
@@ -122,6 +159,7 @@ void hands_done(struct hands *h)
 {
     for (size_t i = 0; i < HANDS_MAX; i++)
         hand_stop(&h->v[i]);
+    hand_stop(&h->closer);
 }
 
 /* A free hand, one that runs already if there is one. */
@@ -173,14 +211,30 @@ static int run(struct hands *h, char what, const char *name, struct done *done, 
     return r;
 }
 
-int hands_remove(struct hands *h, const char *name, struct smx_err *err)
+static int simple(
+    struct hands *h, char what, const char *name, const char *doing, struct smx_err *err)
 {
     struct done done = { 0 };
-    int r = run(h, JOB_REMOVE, name, &done, err);
+    int r = run(h, what, name, &done, err);
 
     if (r == 0 && done.r < 0)
-        r = smx_err_errno(err, -done.r, "removing the files of '%s'", name);
+        r = smx_err_errno(err, -done.r, "%s '%s'", doing, name);
     return r;
+}
+
+int hands_remove(struct hands *h, const char *name, struct smx_err *err)
+{
+    return simple(h, JOB_REMOVE, name, "removing the files of", err);
+}
+
+int hands_discard(struct hands *h, const char *name, struct smx_err *err)
+{
+    return simple(h, JOB_DISCARD, name, "removing", err);
+}
+
+int hands_prepare(struct hands *h, const char *name, struct smx_err *err)
+{
+    return simple(h, JOB_PREPARE, name, "making the directory", err);
 }
 
 int hands_usage(struct hands *h, const char *id, uint64_t *ret_bytes, struct smx_err *err)
@@ -193,4 +247,25 @@ int hands_usage(struct hands *h, const char *id, uint64_t *ret_bytes, struct smx
     if (r == 0)
         *ret_bytes = done.bytes;
     return r;
+}
+
+void hands_let_go(struct hands *h, int fd)
+{
+    struct job job = { .what = JOB_CLOSE };
+    int r;
+
+    if (fd < 0)
+        return;
+    r = io_sem_acquire(&h->closing, smx_deadline_in_ms(LET_GO_MS));
+    if (r == 0) {
+        if (h->closer.pid == 0)
+            r = hand_start(h, &h->closer, NULL);
+        if (r == 0)
+            r = io_send_fds(
+                &h->closer.sock, &job, sizeof job, &fd, 1, smx_deadline_in_ms(LET_GO_MS), NULL);
+        if (r < 0 && r != -SMX_E_TIMEOUT && r != -SMX_E_CANCELLED)
+            hand_stop(&h->closer);
+        io_sem_release(&h->closing);
+    }
+    smx_close(fd);
 }

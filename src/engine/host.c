@@ -151,6 +151,8 @@ int host_open(struct engine *e, struct smx_err *err)
     if (r == 0)
         r = open_directory(e->state_fd, "templates", 0700, &e->templates_fd, err);
     if (r == 0)
+        r = open_directory(e->state_fd, "pool", 0700, &e->pool_fd, err);
+    if (r == 0)
         r = open_mount_points(e, err);
     if (r < 0)
         return r;
@@ -164,8 +166,8 @@ int host_open(struct engine *e, struct smx_err *err)
 
 void host_close(struct engine *e)
 {
-    int fds[] = { e->netns_fd, e->mnt_fd, e->templates_fd, e->trash_fd, e->boxes_fd, e->lock_fd,
-        e->state_fd };
+    int fds[] = { e->netns_fd, e->mnt_fd, e->pool_fd, e->templates_fd, e->trash_fd, e->boxes_fd,
+        e->lock_fd, e->state_fd };
 
     for (size_t i = 0; i < SMX_ARRAY_LEN(fds); i++)
         smx_close(fds[i]);

@@ -19,7 +19,7 @@
 #include "base/str.h"
 #include "engine/host.h"
 
-enum { REFILL_BATCH = 4, REFILL_DELAY_MS = 3 };
+enum { REFILL_DELAY_MS = 5 };
 
 /* --- options -----------------------------------------------------------------------------------
  */
@@ -121,27 +121,23 @@ static int open_agent(struct engine *e)
     return 0;
 }
 
-/* Keeps user namespaces ready while nothing else is to do. */
+/* Makes ahead of time what a create needs, while nothing else is to do. */
 static void refill_main(void *arg)
 {
     struct engine *e = arg;
 
     while (io_event_wait(&e->refill, SMX_FOREVER) == 0) {
-        if (e->creating > 0) {
+        if (e->creating > 0 ||
+            (userns_pool_fill(&e->userns, NULL) != 0 && skeletons_fill(&e->skeletons, NULL) != 0))
             io_event_clear(&e->refill); /* set again at the end of each create */
-            continue;
-        }
-        for (int i = 0; i < REFILL_BATCH && e->refill.set; i++)
-            if (userns_pool_fill(&e->userns, NULL) != 0)
-                io_event_clear(&e->refill);
-        if (io_sleep_until(smx_deadline_in_ms(REFILL_DELAY_MS)) < 0)
+        else if (io_sleep_until(smx_deadline_in_ms(REFILL_DELAY_MS)) < 0)
             return;
     }
 }
 
 static int start_parts(struct engine *e, struct smx_err *err)
 {
-    int r = hands_start(&e->hands, e->loop, e->boxes_fd, e->trash_fd, err);
+    int r = hands_start(&e->hands, e->loop, e->boxes_fd, e->trash_fd, e->pool_fd, err);
 
     if (r == 0)
         r = watch_start(e, err);
@@ -149,6 +145,8 @@ static int start_parts(struct engine *e, struct smx_err *err)
         r = recover_all(e, err);
     if (r < 0)
         return r;
+    if (skeletons_start(&e->skeletons, e->pool_fd, e->boxes_fd, &e->hands) < 0)
+        smx_warn("the pool of directories cannot be read");
     r = template_base_open(e->templates_fd, &e->base, err);
     if (r < 0)
         smx_error("%s", err->msg);
@@ -283,6 +281,7 @@ static void init_engine(struct engine *e)
         .boxes_fd = -1,
         .trash_fd = -1,
         .templates_fd = -1,
+        .pool_fd = -1,
         .mnt_fd = -1,
         .lock_fd = -1,
         .agent_fd = -1,

@@ -52,7 +52,8 @@ static int name_layers(struct box *b, struct start *s, struct smx_err *err)
 static int clone_child(struct box *b, struct start *s, struct smx_err *err)
 {
     struct clone_args args = {
-        .flags = CLONE_NEWPID | CLONE_PIDFD | (s->group_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+        .flags = CLONE_NEWPID | CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
+                 (s->group_fd >= 0 ? CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)&b->pidfd,
         .exit_signal = SIGCHLD,
         .cgroup = (uint64_t)s->group_fd,
@@ -114,6 +115,7 @@ static void undo(struct box *b, int slot)
     }
     for (int i = 0; cgroup_remove(&e->cgroups, b->m.id) == -EBUSY && i < 500; i++)
         io_sleep_until(smx_deadline_in_ms(2));
+    hands_let_go(&e->hands, smx_take_fd(&b->root_fd));
     slot_release(&e->slots, slot);
     b->m.slot = -1;
     b->m.pid = 0;

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "engine/slots.h"
 
-enum { USERNS_POOL_MAX = 32 };
+enum { USERNS_POOL_MAX = 128 };
 
 struct userns {
     int slot; /* -1: none */

@@ -1,0 +1,141 @@
+/* skeleton.c - see skeleton.h. meta.new is made last and marks a directory as whole. */
+#include "engine/skeleton.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "engine/hands.h"
+#include "wire/engine/engine_wire.h"
+
+enum { HOSTS_SIZE = 256 };
+
+static int make_file(int at, const char *name, mode_t mode)
+{
+    int fd = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+
+    smx_close(fd);
+    return fd < 0 ? -errno : 0;
+}
+
+static int fill(int dir)
+{
+    static const struct {
+        const char *name;
+        mode_t mode;
+    } dirs[] = { { "upper", 0755 }, { "work", 0700 }, { "upper/etc", 0755 } };
+    int r;
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(dirs); i++)
+        if (mkdirat(dir, dirs[i].name, dirs[i].mode) < 0)
+            return -errno;
+    r = make_file(dir, "upper/etc/hosts", 0644);
+    if (r == 0)
+        r = make_file(dir, "upper/etc/hostname", 0644);
+    return r == 0 ? make_file(dir, "meta.new", 0600) : r;
+}
+
+int skeleton_make(int pool_fd, const char *name)
+{
+    SMX_CLEANUP(smx_closep) int dir = -1;
+
+    if (mkdirat(pool_fd, name, 0700) < 0)
+        return -errno;
+    dir = openat(pool_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return dir < 0 ? -errno : fill(dir);
+}
+
+int skeletons_start(struct skeletons *s, int pool_fd, int boxes_fd, struct hands *hands)
+{
+    int fd = openat(pool_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+    *s = (struct skeletons){ .pool_fd = pool_fd, .boxes_fd = boxes_fd, .hands = hands };
+    if (!d) {
+        smx_close(fd);
+        return -errno;
+    }
+    for (struct dirent *de; (de = readdir(d)) != NULL;) {
+        char mark[SKELETON_NAME_SIZE + 16];
+
+        if (smx_streq(de->d_name, ".") || smx_streq(de->d_name, ".."))
+            continue;
+        snprintf(mark, sizeof mark, "%.*s/meta.new", SKELETON_NAME_SIZE - 1, de->d_name);
+        if (strlen(de->d_name) < SKELETON_NAME_SIZE && s->n < SKELETONS_MAX &&
+            faccessat(pool_fd, mark, F_OK, 0) == 0)
+            smx_strcpy(s->names[s->n++], SKELETON_NAME_SIZE, de->d_name);
+        else
+            hands_discard(hands, de->d_name, NULL);
+    }
+    closedir(d);
+    return 0;
+}
+
+static int make_one(struct skeletons *s, char name[SKELETON_NAME_SIZE], struct smx_err *err)
+{
+    snprintf(name, SKELETON_NAME_SIZE, "%016llx", (unsigned long long)smx_random_u64());
+    return hands_prepare(s->hands, name, err);
+}
+
+int skeletons_fill(struct skeletons *s, struct smx_err *err)
+{
+    char name[SKELETON_NAME_SIZE];
+    int r;
+
+    if (s->n == SKELETONS_MAX)
+        return 1;
+    r = make_one(s, name, err);
+    if (r == 0 && s->n < SKELETONS_MAX)
+        smx_strcpy(s->names[s->n++], SKELETON_NAME_SIZE, name);
+    return r;
+}
+
+static int write_file(int at, const char *name, const char *text)
+{
+    SMX_CLEANUP(smx_closep) int fd = openat(at, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    return fd < 0 ? -errno : smx_write_full(fd, text, strlen(text));
+}
+
+/* The host's name must resolve inside. */
+static int write_names(int dir, const char *hostname)
+{
+    char hosts[HOSTS_SIZE], name[ENGINE_HOSTNAME_MAX + 2];
+    int r;
+
+    snprintf(hosts, sizeof hosts,
+        "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        hostname);
+    snprintf(name, sizeof name, "%s\n", hostname);
+    r = write_file(dir, "upper/etc/hosts", hosts);
+    return r < 0 ? r : write_file(dir, "upper/etc/hostname", name);
+}
+
+int skeleton_take(
+    struct skeletons *s, const char *id, const char *hostname, int *ret_fd, struct smx_err *err)
+{
+    char name[SKELETON_NAME_SIZE];
+    int r = 0;
+
+    if (s->n > 0)
+        smx_strcpy(name, sizeof name, s->names[--s->n]);
+    else
+        r = make_one(s, name, err);
+    if (r < 0)
+        return r;
+    if (renameat(s->pool_fd, name, s->boxes_fd, id) < 0)
+        return smx_err_errno(err, errno, "making the directory of sandbox '%s'", id);
+    *ret_fd = openat(s->boxes_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (*ret_fd < 0)
+        return smx_err_errno(err, errno, "opening the directory of sandbox '%s'", id);
+    r = write_names(*ret_fd, hostname);
+    return r < 0 ? smx_err_errno(err, -r, "naming sandbox '%s'", id) : 0;
+}
