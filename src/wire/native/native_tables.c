@@ -14,9 +14,10 @@ FIELDS(native_resources_table) = {
 JSON_TABLE(native_resources_table, native_resources);
 
 FIELDS(native_resources_reply_table) = {
-    U64(native_resources, "cpu", cpu, OMIT),
+    DBL(native_resources, "cpu", cpu, OMIT),
     U64(native_resources, "memory_mib", memory_mib, OMIT),
     U64(native_resources, "disk_mib", disk_mib, OMIT),
+    U64(native_resources, "pids", pids, OMIT),
 };
 JSON_TABLE(native_resources_reply_table, native_resources, .lax = true);
 

@@ -1,0 +1,125 @@
+/* dispatch.c - one port for everything: decides by Host, fields and path which front end answers,
+ * gives each request its id and writes its line to the log. The line has no query: that may hold
+ * commands and tokens. */
+#include "gateway/gateway.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "frontends/native/native.h"
+#include "frontends/traffic/traffic.h"
+
+static bool id_is_sane(struct smx_view v)
+{
+    if (!v.p || v.n == 0 || v.n > FRONTEND_ID_MAX)
+        return false;
+    for (size_t i = 0; i < v.n; i++) {
+        char c = v.p[i];
+
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                c == '-' || c == '_' || c == '.'))
+            return false;
+    }
+    return true;
+}
+
+static void make_id(struct http_exchange *x, struct frontend_request *req)
+{
+    struct smx_view given = http_field(x, "X-Request-Id");
+
+    if (id_is_sane(given))
+        smx_view_copy(req->id, sizeof req->id, given);
+    else
+        snprintf(req->id, sizeof req->id, "req-%016llx", (unsigned long long)smx_random_u64());
+    http_add_field(x, "X-Request-Id", req->id);
+}
+
+/* True when the Host named a port of a sandbox; then it is answered. */
+static bool handle_traffic(struct frontend *fe, struct http_exchange *x)
+{
+    struct frontend_host host;
+    struct smx_err err = { 0 };
+    char key[FRONTEND_HOST_MAX];
+    uint16_t port;
+
+    if (!frontend_host_parse(http_host(x), &host) ||
+        !frontend_host_traffic(fe, &host, &port, key, sizeof key))
+        return false;
+    if (guard_peer_and_host(fe, x, &host, &err) < 0)
+        native_fail(x, &err);
+    else
+        traffic_handle(fe, x, port, key);
+    return true;
+}
+
+static void refuse_e2b(struct http_exchange *x)
+{
+    struct smx_err err = { 0 };
+
+    smx_err_set(&err, SMX_E_UNSUPPORTED, "the E2B protocol is not served by this version");
+    native_fail(x, &err);
+}
+
+static void handle(struct frontend *fe, struct http_exchange *x)
+{
+    if (handle_traffic(fe, x))
+        return;
+    if (http_field(x, "E2b-Sandbox-Id").p)
+        refuse_e2b(x);
+    else
+        native_handle(fe, x);
+}
+
+static void count(struct frontend *fe, const struct http_exchange *x,
+    const struct frontend_request *req, uint64_t ns)
+{
+    char status[16];
+    const char *const by_status[] = { req->frontend, status }, *const by_frontend[] = {
+        req->frontend
+    };
+
+    snprintf(status, sizeof status, "%d", http_status(x));
+    metrics_add(metrics_series(fe->requests, by_status), 1);
+    metrics_observe(metrics_series(fe->seconds, by_frontend), (double)ns / 1e9);
+}
+
+static void log_request(
+    const struct http_exchange *x, const struct frontend_request *req, uint64_t ns)
+{
+    struct smx_view method = http_head(x)->method_text, path = http_path(x);
+
+    smx_log(req->quiet ? SMX_LOG_DEBUG : SMX_LOG_INFO,
+        "request id=%s method=%.*s path=%.*s status=%d ms=%.1f bytes=%llu frontend=%s%s%s%s%s",
+        req->id, (int)SMX_MIN(method.n, (size_t)16), method.p, (int)SMX_MIN(path.n, (size_t)256),
+        path.p, http_status(x), (double)ns / 1e6, (unsigned long long)http_bytes_out(x),
+        req->frontend, *req->sandbox ? " sandbox=" : "", req->sandbox, *req->key ? " key=" : "",
+        req->key);
+}
+
+void dispatch(struct http_exchange *x, void *ctx)
+{
+    struct frontend_request req = { .frontend = "native", .started_ns = smx_now_ns() };
+    struct frontend *fe = ctx;
+    uint64_t ns;
+
+    http_set_data(x, &req);
+    make_id(x, &req);
+    handle(fe, x);
+    ns = smx_now_ns() - req.started_ns;
+    count(fe, x, &req, ns);
+    log_request(x, &req, ns);
+    http_set_data(x, NULL);
+}
+
+void dispatch_metrics(struct frontend *fe)
+{
+    static const char *const by_status[] = { "frontend", "status", NULL }, *const by_frontend[] = {
+        "frontend", NULL
+    };
+    struct metrics *m = core_metrics(fe->core);
+
+    fe->requests = metrics_counter(
+        m, "sandmux_http_requests_total", "Requests that were answered.", by_status);
+    fe->seconds = metrics_histogram(m, "sandmux_http_request_duration_seconds",
+        "Time from a request's head to the end of its reply; streams included.", by_frontend);
+}

@@ -1,0 +1,129 @@
+/* runtimes.c - from the settings to the runtimes that the core may use. daytona and e2b are known
+ * by name: their configuration is judged and shown; this version has no client for them, and says
+ * so. local works where the supervisor runs as root and gave us its engine. */
+#include "gateway/gateway.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "providers/local/local.h"
+
+static struct local_config local;
+
+/* JSON pairs want text that may be written to; the core only reads it. */
+static void pair(struct json_pair *p, const char *key, const char *value)
+{
+    memcpy(&p->key, &key, sizeof key);
+    memcpy(&p->value, &value, sizeof value);
+}
+
+static const char *yes_no(bool v)
+{
+    return v ? "true" : "false";
+}
+
+static bool require(const struct gateway *g, struct core_runtime_config *rt, enum config_key key)
+{
+    size_t n = 0;
+
+    if (config_get(g->config, key))
+        return true;
+    while (rt->missing[n])
+        n++;
+    rt->missing[n] = config_setting(key)->env;
+    return false;
+}
+
+static void fill_daytona(struct gateway *g, struct core_runtime_config *rt, struct json_pair *info)
+{
+    static const enum config_key needed[] = { CONFIG_DAYTONA_API_KEY, CONFIG_DAYTONA_SERVER_URL,
+        CONFIG_DAYTONA_TARGET };
+
+    rt->name = "daytona";
+    rt->configured = true;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(needed); i++)
+        rt->configured &= require(g, rt, needed[i]);
+    rt->unavailable = "this version has no client for Daytona";
+    pair(&info[0], "daytona_configured", yes_no(config_get(g->config, CONFIG_DAYTONA_API_KEY)));
+    pair(&info[1], "daytona_server", config_get(g->config, CONFIG_DAYTONA_SERVER_URL));
+    pair(&info[2], "daytona_target", config_get(g->config, CONFIG_DAYTONA_TARGET));
+    rt->info = info;
+    rt->n_info = 3;
+}
+
+static void fill_e2b(struct gateway *g, struct core_runtime_config *rt, struct json_pair *info)
+{
+    rt->name = "e2b";
+    rt->configured = require(g, rt, CONFIG_E2B_API_KEY);
+    rt->unavailable = "this version has no client for E2B";
+    pair(&info[0], "e2b_configured", yes_no(rt->configured));
+    pair(&info[1], "e2b_template", config_get(g->config, CONFIG_E2B_TEMPLATE));
+    rt->info = info;
+    rt->n_info = 2;
+}
+
+static void fill_local(struct gateway *g, struct core_runtime_config *rt, struct json_pair *info)
+{
+    bool usable = g->fe.daemon_uid == 0;
+
+    rt->name = "local";
+    rt->configured = true;
+    if (usable) {
+        local.engine_fd = smx_take_fd(&g->inherited.engine);
+        rt->ops = &local_provider;
+        rt->config = &local;
+    } else {
+        rt->unavailable = "local sandboxes need the daemon to run as root: start it with sudo, "
+                          "or as a system service";
+    }
+    pair(&info[0], "local_configured", yes_no(usable));
+    rt->info = info;
+    rt->n_info = 1;
+}
+
+/* True for http://localhost:PORT and its like with our own port: `sandmux env` exports that. */
+static bool is_ourselves(const struct gateway *g, const char *url)
+{
+    const char *host = url ? strstr(url, "://") : NULL;
+    struct frontend_host h;
+
+    if (!host)
+        return false;
+    host += 3;
+    return frontend_host_parse((struct smx_view){ host, strcspn(host, "/?") }, &h) &&
+           frontend_host_known(&g->fe, &h) && g->fe.port != 0 &&
+           (h.port ? h.port : 80) == g->fe.port;
+}
+
+/* The documented default is daytona; a machine without any cloud key works all the same. */
+static const char *default_runtime(const struct gateway *g)
+{
+    if (config_get(g->config, CONFIG_DAYTONA_API_KEY) &&
+        !is_ourselves(g, config_get(g->config, CONFIG_DAYTONA_SERVER_URL)))
+        return "daytona";
+    if (config_get(g->config, CONFIG_E2B_API_KEY) &&
+        !is_ourselves(g, config_get(g->config, CONFIG_E2B_API_URL)))
+        return "daytona";
+    return "local";
+}
+
+void runtimes_fill(struct gateway *g, struct core_config *cc)
+{
+    fill_daytona(g, &cc->runtimes[0], g->info[0]);
+    fill_e2b(g, &cc->runtimes[1], g->info[1]);
+    fill_local(g, &cc->runtimes[2], g->info[2]);
+    cc->n_runtimes = 3;
+    cc->runtime_setting = config_get(g->config, CONFIG_RUNTIME);
+    cc->runtime_default = default_runtime(g);
+}
+
+void runtimes_engine(struct gateway *g, int fd)
+{
+    struct provider *p = core_provider(g->fe.core, "local");
+
+    if (p)
+        local_engine_attach(p, fd);
+    else
+        smx_close(fd);
+}
