@@ -2,6 +2,7 @@
  * and a fiber's change with each other, never two fibers directly. */
 #include "io/switch.h"
 
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -70,8 +71,10 @@ static void prepare(struct io_context *c, void *stack, size_t size)
     makecontext(&c->uc, (void (*)(void))(void *)entry, 2, (unsigned)(bits >> 32), (unsigned)bits);
 }
 
+/* The signal mask is the thread's, not the context's. */
 static void change(struct io_context *from, struct io_context *to)
 {
+    sigprocmask(SIG_SETMASK, NULL, &to->uc.uc_sigmask);
     swapcontext(&from->uc, &to->uc);
 }
 
