@@ -138,7 +138,8 @@ static int wait_idle(struct http_conn *c, uint64_t timeout_ms)
         return 0;
     c->idle_since_ns = smx_now_ns();
     smx_list_add(&s->idle, &c->idle);
-    r = http_wait_readable(&c->fd, /* watch= */ NULL, c->idle_since_ns + timeout_ms * SMX_NS_PER_MS,
+    r = http_in_wait(&c->in, &c->fd, /* watch= */ NULL,
+        c->idle_since_ns + timeout_ms * SMX_NS_PER_MS,
         /* err= */ NULL);
     smx_list_del(&c->idle);
     return r;

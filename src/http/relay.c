@@ -272,7 +272,7 @@ static ssize_t move_some(struct relay *r, struct smx_err *err)
     ssize_t n;
 
     if (http_in_size(&c->in) == 0) {
-        n = http_wait_readable(&c->fd, c->watch, SMX_FOREVER, err);
+        n = http_in_wait(&c->in, &c->fd, c->watch, SMX_FOREVER, err);
         if (n < 0)
             return n;
     }

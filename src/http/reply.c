@@ -311,6 +311,7 @@ void http_trim(struct http_exchange *x)
     http_in_trim(&x->conn->in);
     if (x->state != HTTP_NONE)
         smx_buf_done(&x->extra);
+    io_fiber_trim();
 }
 
 int http_upgrade(struct http_exchange *x, const char *protocol, struct io_fd **ret_fd,

@@ -136,28 +136,33 @@ void http_in_trim(struct http_in *in)
     in->len = in->cap = n;
 }
 
-int http_wait_readable(
-    struct io_fd *fd, struct io_fd *watch, uint64_t deadline_ns, struct smx_err *err)
+int http_in_wait(struct http_in *in, struct io_fd *fd, struct io_fd *watch, uint64_t deadline_ns,
+    struct smx_err *err)
 {
     struct io_wait w[2] = { { .fd = fd, .events = IO_READ }, { .fd = watch, .events = IO_HUP } };
-    int r = io_wait(w, watch ? 2 : 1, deadline_ns);
+    int r;
 
+    if (in->readable)
+        return 0;
+    r = io_wait(w, watch ? 2 : 1, deadline_ns);
     if (r < 0)
         return smx_err_set(err, (enum smx_code) - r, "waiting for the other side");
     if (!w[0].ready)
         return smx_err_set(err, SMX_E_CANCELLED, "the client left");
+    in->readable = true;
     return 0;
 }
 
 ssize_t http_in_fill(struct http_in *in, struct io_fd *fd, struct io_fd *watch,
     uint64_t deadline_ns, struct smx_err *err)
 {
-    ssize_t n = http_wait_readable(fd, watch, deadline_ns, err);
+    ssize_t n = http_in_wait(in, fd, watch, deadline_ns, err);
 
     if (n < 0)
         return n;
     if (in_reserve(in, FILL_MIN) < 0)
         return smx_err_oom(err);
+    in->readable = false;
     n = io_read(fd, in->data + in->len, in->cap - in->len, deadline_ns, err);
     if (n > 0)
         in->len += (size_t)n;
@@ -276,15 +281,15 @@ void http_body_init(struct http_body *b, const struct h1_head *head)
 static ssize_t fetch_raw(struct http_in *in, struct io_fd *fd, struct io_fd *watch, void *data,
     size_t n, uint64_t deadline_ns, struct smx_err *err)
 {
-    int r;
-
     if (http_in_size(in) > 0)
         return (ssize_t)http_in_take(in, data, n);
     if (watch) {
-        r = http_wait_readable(fd, watch, deadline_ns, err);
+        int r = http_in_wait(in, fd, watch, deadline_ns, err);
+
         if (r < 0)
             return r;
     }
+    in->readable = false;
     return io_read(fd, data, n, deadline_ns, err);
 }
 

@@ -26,6 +26,7 @@ struct http_in {
     char *data; /* NULL while empty */
     size_t pos, len, cap;
     size_t scanned; /* bytes the head parser has seen without a result */
+    bool readable;  /* a wait said so, and nothing was read since */
 };
 
 static inline size_t http_in_size(const struct http_in *in)
@@ -48,8 +49,8 @@ int http_in_put_back(struct http_in *in, const char *data, size_t n);
 void http_in_trim(struct http_in *in);
 /* [parks] until fd has something to read: 0; or a negative code. watch (or NULL): a hang-up there
  * ends the wait with -SMX_E_CANCELLED. */
-int http_wait_readable(
-    struct io_fd *fd, struct io_fd *watch, uint64_t deadline_ns, struct smx_err *err);
+int http_in_wait(struct http_in *in, struct io_fd *fd, struct io_fd *watch, uint64_t deadline_ns,
+    struct smx_err *err);
 /* [parks] reads what is there: bytes, 0 at EOF, or a negative code. */
 ssize_t http_in_fill(struct http_in *in, struct io_fd *fd, struct io_fd *watch,
     uint64_t deadline_ns, struct smx_err *err);

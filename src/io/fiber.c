@@ -16,6 +16,7 @@ enum { STACK_FACTOR = 4 }; /* instrumented frames are several times larger */
 enum { STACK_FACTOR = 1 };
 #endif
 enum { PAGE = 4096, MAPPING = SMX_FIBER_STACK * STACK_FACTOR };
+enum { TRIM_KEEP = 1024 }; /* below the frame that trims: what a park needs */
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13: a guard page that does not split the mapping */
@@ -262,6 +263,20 @@ void io_yield(void)
     assert(f);
     io_wake(f);
     leave(f);
+}
+
+void io_fiber_trim(void)
+{
+    struct io_fiber *f = io_fiber_self();
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), stack;
+
+    assert(f);
+    stack = (uintptr_t)f - stack_below_fiber();
+    here = (here - TRIM_KEEP) / PAGE * PAGE;
+#ifndef SMX_SANITIZED
+    if (here > stack)
+        madvise((char *)f - stack_below_fiber(), here - stack, MADV_DONTNEED);
+#endif
 }
 
 int io_sleep_until(uint64_t deadline_ns)

@@ -62,6 +62,9 @@ void io_shield_begin(void);
 void io_shield_end(void);
 void io_yield(void);                      /* [parks] lets every other ready fiber run once */
 int io_sleep_until(uint64_t deadline_ns); /* [parks] 0 at the deadline, or -SMX_E_CANCELLED */
+/* Gives the pages below the running frame back, which deeper calls have touched: worth one system
+ * call before a long silence. */
+void io_fiber_trim(void);
 /* Counts bytes moved since the fiber last parked and yields past SMX_FIBER_YIELD_BYTES. [parks] */
 void io_fair(size_t bytes);
 

@@ -507,3 +507,27 @@ FIBER_TEST(busy_fibers_do_not_starve_the_clock)
     stop = 1;
     join_all();
 }
+
+/* Touches pages far below the caller; returns an address there. */
+static __attribute__((noinline)) uintptr_t touch_deep(void)
+{
+    volatile char deep[64 * 1024];
+
+    for (size_t i = 0; i < sizeof deep; i += 1024)
+        deep[i] = 1;
+    return (uintptr_t)&deep[1024];
+}
+
+FIBER_TEST(trim_gives_deep_pages_back)
+{
+    uintptr_t page = touch_deep() / 4096 * 4096;
+    unsigned char resident = 0;
+
+    ASSERT_EQ(mincore((void *)page, 4096, &resident), 0);
+    ASSERT_EQ(resident & 1, 1);
+    io_fiber_trim();
+#ifndef SMX_SANITIZED
+    ASSERT_EQ(mincore((void *)page, 4096, &resident), 0);
+    ASSERT_EQ(resident & 1, 0);
+#endif
+}
