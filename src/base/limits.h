@@ -8,11 +8,14 @@
 #define SMX_HTTP_HEADERS_MAX 100
 #define SMX_HTTP_TARGET_MAX (32 * 1024)
 #define SMX_HTTP_TRAILER_MAX (8 * 1024)
-#define SMX_HTTP_DRAIN_MAX (64 * 1024) /* of a request body that nobody read, to keep the connection */
+#define SMX_HTTP_DRAIN_MAX \
+    (64 * 1024) /* of a request body that nobody read, to keep the connection */
 #define SMX_HTTP_JSON_BODY_MAX (1024 * 1024)
 #define SMX_HTTP_CHUNK_LINE_MAX 256
 #define SMX_HTTP_HEAD_TIMEOUT_MS 10000
 #define SMX_HTTP_IDLE_TIMEOUT_MS 620000
+#define SMX_HTTP_SHED_IDLE_MS \
+    10000 /* idle longer than this: may be ended when descriptors run short */
 #define SMX_HTTP_BODY_TIMEOUT_MS 120000 /* a whole small body */
 #define SMX_HTTP_LINGER_TIMEOUT_MS 5000 /* after a reply to a request that is still arriving */
 #define SMX_HTTP_WRITE_TIMEOUT_MS 30000

@@ -58,6 +58,7 @@ static void write_head(struct smx_buf *out, const struct http_client_request *q)
         h1_write_field(out, "Host", SMX_VIEW("localhost"));
     if (q->fields && q->fields->len > 0)
         smx_buf_append(out, q->fields->data, q->fields->len);
+    out->failed = out->failed || (q->fields && q->fields->failed);
     if (q->length == HTTP_CHUNKED)
         h1_write_field(out, "Transfer-Encoding", SMX_VIEW("chunked"));
     else if (!q->no_body)

@@ -56,7 +56,9 @@ struct http_relay {
 };
 /* [parks] forwards the exchange's request and the reply, streaming both ways at the same time, with
  * back-pressure; upgrades become a two-way byte relay. Client gone: the upstream is dropped at
- * once. A failure before the reply began is returned and nothing was sent (the caller answers); a
+ * once. A failure before the reply began is returned and nothing was sent (the caller answers):
+ * -SMX_E_CANCELLED the client left, -SMX_E_INVALID its body is malformed, -SMX_E_CLOSED,
+ * -SMX_E_TIMEOUT or -SMX_E_PROTOCOL the upstream is at fault; a
  * later one aborts the exchange. c is reusable afterwards if http_client_reusable() says so. */
 int http_relay(struct http_exchange *x, struct http_client *c, const struct http_relay *opts,
     struct smx_err *err);

@@ -219,10 +219,12 @@ static int forward_interim(struct relay *r, const struct h1_head *head)
     if (r->x->request.head.minor == 0 ||
         (head->status == 100 && !r->x->request.head.expect_continue))
         return 0;
-    if (http_pool_buf_init(&fields, SMX_HTTP_HEAD_MAX) < 0)
+    if (http_pool_buf_init(&fields, 2 * SMX_HTTP_HEAD_MAX) < 0)
         return -SMX_E_NO_MEMORY;
     reply_fields(r->x, head, &fields);
-    result = http_reply_interim(r->x, head->status, &fields);
+    result = smx_buf_check(&fields, /* err= */ NULL);
+    if (result == 0)
+        result = http_reply_interim(r->x, head->status, &fields);
     http_pool_buf_done(&fields);
     return result;
 }
@@ -245,21 +247,23 @@ static int await_reply(struct relay *r, struct h1_head *head, struct smx_err *er
     return smx_err_set(err, SMX_E_PROTOCOL, "the server sends interim replies only");
 }
 
-static int start_reply(struct relay *r, const struct h1_head *head)
+static int start_reply(struct relay *r, const struct h1_head *head, struct smx_err *err)
 {
     struct http_reply_head h = { .status = head->status, .flags = HTTP_HEAD_RELAYED };
     struct smx_buf fields;
     int result;
 
-    if (http_pool_buf_init(&fields, SMX_HTTP_HEAD_MAX) < 0)
-        return -SMX_E_NO_MEMORY;
+    if (http_pool_buf_init(&fields, 2 * SMX_HTTP_HEAD_MAX) < 0)
+        return smx_err_oom(err);
     reply_fields(r->x, head, &fields);
     h.fields = &fields;
     if (head->framing == H1_NO_BODY)
         h.flags |= HTTP_HEAD_KEEP_LENGTH;
     else
         h.length = head->framing == H1_LENGTH ? head->content_length : HTTP_CHUNKED;
-    result = http_reply_start(r->x, &h);
+    result = smx_buf_check(&fields, err);
+    if (result == 0 && http_reply_start(r->x, &h) < 0)
+        result = smx_err_set(err, SMX_E_CANCELLED, "the client left");
     http_pool_buf_done(&fields);
     return result;
 }
@@ -360,11 +364,13 @@ static int relay_upgrade(struct relay *r, const struct h1_head *head, struct smx
     c->failed = true; /* never another request on it */
     if (!upgrades(x) || !head->upgrade)
         return smx_err_set(err, SMX_E_PROTOCOL, "the server switches protocols unasked");
-    if (http_pool_buf_init(&fields, SMX_HTTP_HEAD_MAX) < 0)
+    if (http_pool_buf_init(&fields, 2 * SMX_HTTP_HEAD_MAX) < 0)
         return smx_err_oom(err);
     write_upgrade(&fields, head);
     reply_fields(x, head, &fields);
-    result = http_reply_interim(x, 101, &fields);
+    result = smx_buf_check(&fields, err);
+    if (result == 0)
+        result = http_reply_interim(x, 101, &fields);
     http_pool_buf_done(&fields);
     x->status = 101;
     x->state = HTTP_DONE;
@@ -391,11 +397,11 @@ static int relay_reply(struct relay *r, struct smx_err *err)
         return result;
     if (head.status == 101)
         return relay_upgrade(r, &head, err);
-    result = start_reply(r, &head);
+    result = start_reply(r, &head, err);
     http_client_trim(r->c);
-    http_trim(r->x);
     if (result < 0)
-        return smx_err_set(err, SMX_E_CANCELLED, "the client left");
+        return result;
+    http_trim(r->x);
     result = move_reply(r, err);
     if (result == 0)
         http_finish(r->x);

@@ -19,7 +19,6 @@ enum {
     ACCEPT_BATCH = 64,
     FDS_RESERVED = 64, /* for everything but clients */
     SHED_BATCH = 64,
-    SHED_IDLE_MS = 10000,
     ACCEPT_PAUSE_MS = 50
 };
 
@@ -49,6 +48,7 @@ int http_server_new(struct io_loop *loop, const struct http_server_config *cfg,
     set_default(&s->cfg.write_timeout_ms, SMX_HTTP_WRITE_TIMEOUT_MS);
     set_default(&s->cfg.stream_timeout_ms, SMX_HTTP_STREAM_TIMEOUT_MS);
     set_default(&s->cfg.linger_timeout_ms, SMX_HTTP_LINGER_TIMEOUT_MS);
+    set_default(&s->cfg.shed_idle_ms, SMX_HTTP_SHED_IDLE_MS);
     smx_list_init(&s->listeners);
     smx_list_init(&s->conns);
     smx_list_init(&s->idle);
@@ -118,7 +118,7 @@ size_t http_server_shed(struct http_server *s, size_t n)
     SMX_LIST_FOREACH_SAFE(node, &s->idle) {
         struct http_conn *c = SMX_LIST_ENTRY(node, struct http_conn, idle);
 
-        if (ended == n || now - c->idle_since_ns < SHED_IDLE_MS * SMX_NS_PER_MS)
+        if (ended == n || now - c->idle_since_ns < s->cfg.shed_idle_ms * SMX_NS_PER_MS)
             break;
         smx_list_del(node);
         io_fiber_cancel(c->fiber);

@@ -27,9 +27,9 @@ typedef void(http_handler_fn)(struct http_exchange *x, void *ctx);
 struct http_server_config {
     http_handler_fn *handler; /* every request */
     void *ctx;
-    const char *server_name;                                         /* Server field, or NULL */
-    uint64_t head_timeout_ms, idle_timeout_ms;                       /* 0: limits.h */
-    uint64_t write_timeout_ms, stream_timeout_ms, linger_timeout_ms; /* 0: limits.h */
+    const char *server_name;                   /* Server field, or NULL */
+    uint64_t head_timeout_ms, idle_timeout_ms; /* 0: limits.h */
+    uint64_t write_timeout_ms, stream_timeout_ms, linger_timeout_ms, shed_idle_ms; /* 0: limits.h */
     size_t connections_per_peer; /* TCP; 0: limits.h, and loopback has no limit */
     size_t connections_max;      /* of this server; 0: as many as descriptors allow */
     /* Called when descriptors run short, before clients are closed: true when it closed some. */

@@ -760,6 +760,37 @@ FIBER_TEST(connections_of_one_peer_are_bounded)
     end_server(s);
 }
 
+FIBER_TEST(the_longest_idle_is_shed_first)
+{
+    struct http_server_config cfg = { .handler = handle, .ctx = &seen, .shed_idle_ms = 10 };
+    struct http_server *s = NULL;
+    struct smx_buf raw;
+    struct io_fd c[3];
+    char data[16];
+
+    memset(&seen, 0, sizeof seen);
+    io_event_init(&seen.release);
+    smx_buf_init(&raw, 65536);
+    ASSERT_EQ(http_server_new(io_loop_self(), &cfg, &s, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        ASSERT_EQ(dial(s, &c[i]), 0);
+        io_sleep_until(in_ms(2));
+    }
+    ASSERT_EQ(http_server_shed(s, 1), 0); /* nobody has been idle for long */
+    ASSERT_EQ(say(&c[0], "GET /silence HTTP/1.1\r\n" HOST "\r\n"), 0);
+    io_sleep_until(in_ms(30));
+    ASSERT_EQ(http_server_shed(s, 1), 1);
+    ASSERT_EQ(io_read(&c[1], data, sizeof data, in_ms(1000), NULL), 0);
+    ASSERT_EQ(http_server_connections(s), 2);
+    ASSERT_EQ(http_server_shed(s, 5), 1); /* the busy one stays */
+    ASSERT_EQ(io_read(&c[2], data, sizeof data, in_ms(1000), NULL), 0);
+    ASSERT_TRUE(read_until(&c[0], &raw, ":\n"));
+    for (int i = 0; i < 3; i++)
+        io_fd_done(&c[i]);
+    smx_buf_done(&raw);
+    end_server(s);
+}
+
 /* Without descriptors a newcomer gets 503 instead of silence, and accepting goes on afterwards. */
 FIBER_TEST(out_of_descriptors_is_503)
 {
