@@ -93,7 +93,8 @@ int io_writev(struct io_fd *f, struct iovec *iov, size_t n, uint64_t idle_ms, st
 
     consume(&iov, &n, 0);
     while (n > 0 && wait == 0) {
-        ssize_t r = writev(f->fd, iov, (int)SMX_MIN(n, (size_t)IOV_MAX));
+        ssize_t r = n == 1 ? write(f->fd, iov->iov_base, iov->iov_len)
+                           : writev(f->fd, iov, (int)SMX_MIN(n, (size_t)IOV_MAX));
 
         if (r >= 0) {
             consume(&iov, &n, (size_t)r);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -729,25 +730,52 @@ FIBER_TEST(copy_falls_back_where_splice_does_not_work)
     }
 }
 
-/* /dev/zero and a terminal have no splice of their own on one side: copy, with a slow receiver. */
-FIBER_TEST(copy_without_splice_to_a_slow_receiver)
+/* A file of /proc that knows read only. */
+FIBER_TEST(copy_from_a_source_without_splice)
+{
+    struct pair p;
+    struct io_fd from;
+    char copied[512], direct[512];
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, direct, sizeof direct);
+
+    smx_close(fd);
+    pair_init(&p);
+    ASSERT_EQ(
+        io_fd_init(&from, open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC), /* err= */ NULL), 0);
+    ASSERT_EQ(io_copy(&p.a, &from, UINT64_MAX, 1000, NULL), n);
+    ASSERT_EQ(io_read(&p.b, copied, sizeof copied, in_ms(1000), NULL), n);
+    ASSERT_MEM(copied, (size_t)n, direct, (size_t)n);
+    io_fd_done(&from);
+    pair_done(&p);
+}
+
+/* No descriptor left for a pipe: by copy, and what the slow receiver does not take at once waits on
+ * the heap. */
+FIBER_TEST(copy_without_a_pipe_to_a_slow_receiver)
 {
     enum { N = 1500000 };
     struct pair p;
     struct io_fd from;
     struct relay c = { .n = N, .idle_ms = 5000, .r = -1 };
     struct stream s = { .fd = &p.b };
-    int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    struct rlimit old, none;
+    int lowest;
 
-    smx_close(fd);
     pair_init(&p);
     ASSERT_EQ(io_fd_init(&from, open("/dev/zero", O_RDONLY | O_CLOEXEC), NULL), 0);
+    lowest = dup(0);
+    smx_close(lowest);
+    getrlimit(RLIMIT_NOFILE, &old);
+    none = (struct rlimit){ .rlim_cur = (rlim_t)lowest, .rlim_max = old.rlim_max };
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
     c.from = &from;
     c.to = &p.a;
     spawn("copy", run_copy, &c);
     spawn("reader", slow_reader, &s);
     while (c.r == -1)
         io_sleep_until(in_ms(1));
+    setrlimit(RLIMIT_NOFILE, &old);
     ASSERT_EQ(c.r, N);
     io_fd_done(&p.a);
     join_all();

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/mem.h"
 #include "io/test_util.h"
 
 static void append(char *log, char c)
@@ -508,21 +509,23 @@ FIBER_TEST(busy_fibers_do_not_starve_the_clock)
     join_all();
 }
 
-/* Touches pages far below the caller; returns an address there. */
-static __attribute__((noinline)) uintptr_t touch_deep(void)
+/* Touches pages far below the caller and says where. */
+static __attribute__((noinline)) void touch_deep(uintptr_t *ret_address)
 {
     volatile char deep[64 * 1024];
 
     for (size_t i = 0; i < sizeof deep; i += 1024)
         deep[i] = 1;
-    return (uintptr_t)&deep[1024];
+    *ret_address = (uintptr_t)&deep[1024];
 }
 
 FIBER_TEST(trim_gives_deep_pages_back)
 {
-    uintptr_t page = touch_deep() / 4096 * 4096;
     unsigned char resident = 0;
+    uintptr_t page;
 
+    touch_deep(&page);
+    page = page / 4096 * 4096;
     ASSERT_EQ(mincore((void *)page, 4096, &resident), 0);
     ASSERT_EQ(resident & 1, 1);
     io_fiber_trim();
@@ -530,4 +533,56 @@ FIBER_TEST(trim_gives_deep_pages_back)
     ASSERT_EQ(mincore((void *)page, 4096, &resident), 0);
     ASSERT_EQ(resident & 1, 0);
 #endif
+}
+
+/* Every allocation of these calls fails once, cleanly. */
+FIBER_TEST(no_memory_for_timers_is_an_error)
+{
+    enum { N = 64 };
+    struct tick t[N] = { 0 };
+    int refused = 0;
+
+    for (int i = 0; i < N; i++) {
+        io_timer_init(&t[i].timer, on_tick, &t[i]);
+        smx_mem_fail_after(1);
+        if (io_timer_arm(&t[i].timer, io_loop_self(), SMX_FOREVER - 1) == -SMX_E_NO_MEMORY) {
+            refused++;
+            ASSERT_TRUE(t[i].timer.heap_index == SIZE_MAX);
+        }
+        smx_mem_fail_after(0);
+    }
+    for (int i = 0; i < N; i++)
+        io_timer_disarm(&t[i].timer);
+    ASSERT_TRUE(refused > 0);
+}
+
+FIBER_TEST(no_memory_for_a_fiber_is_an_error)
+{
+    int others = 0, refused = 0, started = 0;
+    struct smx_err err = { 0 };
+
+    for (int i = 0; i < 64; i++) {
+        int r;
+
+        smx_mem_fail_after(1);
+        r = io_fiber_spawn(io_loop_self(), "other", count_up, &others, /* ret_fiber= */ NULL, &err);
+        smx_mem_fail_after(0);
+        refused += r == -SMX_E_NO_MEMORY;
+        started += r == 0;
+    }
+    join_all();
+    ASSERT_TRUE(refused > 0);
+    ASSERT_EQ(others, started);
+}
+
+TEST(no_memory_for_a_loop_is_an_error)
+{
+    struct io_loop *loop = NULL;
+    struct smx_err err = { 0 };
+
+    smx_mem_fail_after(1);
+    ASSERT_EQ(io_loop_new(&loop, &err), -SMX_E_NO_MEMORY);
+    smx_mem_fail_after(0);
+    ASSERT_TRUE(loop == NULL);
+    io_loop_free(loop);
 }

@@ -23,12 +23,9 @@ static bool is_stream(int fd)
     struct stat st;
     int type;
 
-    if (fstat(fd, &st) < 0)
-        return false;
-    if (S_ISFIFO(st.st_mode))
-        return true;
-    return S_ISSOCK(st.st_mode) && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
-           type == SOCK_STREAM;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0)
+        return type == SOCK_STREAM;
+    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
 static int add_to_epoll(struct io_fd *f)
