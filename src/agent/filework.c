@@ -110,11 +110,6 @@ int filework_wait(struct filework *w, struct http_exchange *x, int *ret_errno)
     return 0;
 }
 
-bool filework_ended(const struct filework *w)
-{
-    return w->child.exited;
-}
-
 void filework_free(struct filework *w)
 {
     if (!w)

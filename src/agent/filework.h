@@ -18,8 +18,6 @@ int filework_start(struct agent *a, filework_fn *fn, void *arg, const int *keep,
 /* [parks] until it ended: its errno value in *ret_errno (EINTR when it was killed);
  * -SMX_E_CANCELLED when the client left: then it was killed. x may be NULL. */
 int filework_wait(struct filework *w, struct http_exchange *x, int *ret_errno);
-/* Has it ended already? */
-bool filework_ended(const struct filework *w);
 /* Kills it if it still runs; accepts NULL. */
 void filework_free(struct filework *w);
 SMX_DEFINE_CLEANUP(struct filework, filework_free)

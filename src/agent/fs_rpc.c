@@ -123,6 +123,27 @@ enum rpc_code fs_rpc_make_dir(struct call *c)
 
 /* --- Move ------------------------------------------------------------------------------------ */
 
+struct moving {
+    const char *from, *to;
+};
+
+static int move_work(void *arg)
+{
+    const struct moving *m = arg;
+
+    return tree_move_across(m->from, m->to);
+}
+
+static enum rpc_code move_across(struct call *c, const char *from, const char *to)
+{
+    struct moving m = { from, to };
+    int e = 0;
+
+    if (filework_run(c->agent, c->x, move_work, &m, &e, &c->err) < 0)
+        return call_error(c);
+    return e != 0 ? internal(c, "error moving to", to, e) : reply_entry(c, to);
+}
+
 static enum rpc_code move(struct call *c, const char *from, const char *to)
 {
     struct stat st;
@@ -137,9 +158,11 @@ static enum rpc_code move(struct call *c, const char *from, const char *to)
     e = tree_make_parent(to);
     if (e != 0)
         return internal(c, "error creating the directories of", to, e);
-    if (rename(from, to) < 0)
-        return internal(c, "error renaming to", to, errno);
-    return reply_entry(c, to);
+    if (rename(from, to) == 0)
+        return reply_entry(c, to);
+    if (errno == EXDEV)
+        return move_across(c, from, to);
+    return internal(c, "error renaming to", to, errno);
 }
 
 enum rpc_code fs_rpc_move(struct call *c)

@@ -13,6 +13,11 @@ int tree_make_parent(const char *path);
  * directory and take long when the path is a directory: in a child only. */
 int tree_remove(const char *path);
 
+/* A move where rename() says EXDEV: copies beside the destination (modes, owners, times and user
+ * attributes too), renames the copy into place, removes the source. 0 or an errno value; after a
+ * failure the destination is as it was. In a child only. */
+int tree_move_across(const char *from, const char *to);
+
 /* Sorted names of a directory; *ret is one block that the caller frees. 0 or an errno value. */
 struct tree_names {
     char **v;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <linux/limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -222,6 +223,14 @@ static ssize_t body_source(void *ctx, void *data, size_t n, struct smx_err *err)
     return http_body_read(ctx, data, n, smx_deadline_in_ms(SMX_HTTP_STREAM_TIMEOUT_MS), err);
 }
 
+/* Which end broke? A pipe without a reader says POLLERR. */
+static bool reader_gone(const struct io_fd *pipe)
+{
+    struct pollfd p = { .fd = pipe->fd };
+
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
 int upload_body(struct upload *u, struct upload_error *err, struct smx_err *source_err)
 {
     const struct h1_head *head = http_head(u->x);
@@ -235,8 +244,7 @@ int upload_body(struct upload *u, struct upload_error *err, struct smx_err *sour
     n = http_body_copy(u->x, &u->pipe, SMX_HTTP_STREAM_TIMEOUT_MS, source_err);
     if (n >= 0)
         return 0;
-    /* Either end may have broken; the child's has when it is gone already. */
-    return filework_ended(u->work) ? child_failed(u, err) : -2;
+    return reader_gone(&u->pipe) ? child_failed(u, err) : -2;
 }
 
 /* --- end ------------------------------------------------------------------------------------- */
