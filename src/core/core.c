@@ -7,8 +7,7 @@
 
 enum { MAINTENANCE_MS = 1000, PRUNE_EVERY = 3600, RECOVER_EVERY = 5 };
 
-/* --- background fibers
- * ---------------------------------------------------------------------------- */
+/* --- background fibers --------------------------------------------------------------------- */
 
 struct task {
     struct core *core;
@@ -89,8 +88,7 @@ static void maintenance_fiber(void *arg)
     }
 }
 
-/* --- accounting
- * ------------------------------------------------------------------------------------ */
+/* --- accounting ---------------------------------------------------------------------------- */
 
 void core_account(struct core_rt *rt, const char *op, int r, uint64_t begun_ns)
 {
@@ -159,8 +157,7 @@ struct metrics *core_metrics(struct core *c)
     return c->metrics;
 }
 
-/* --- opening and closing
- * ---------------------------------------------------------------------------- */
+/* --- opening and closing ------------------------------------------------------------------- */
 
 struct core_rt *core_rt_find(struct core *c, const char *name)
 {

@@ -18,7 +18,7 @@
 struct core;
 struct sandbox;
 
-/* --- configuration ---------------------------------------------------------------------------- */
+/* --- configuration ------------------------------------------------------------------------- */
 
 enum { CORE_RUNTIMES_MAX = 4, CORE_INFO_MAX = 6 };
 
@@ -60,8 +60,7 @@ struct io_loop *core_loop(struct core *c);
 /* The opened provider of a runtime, for its own side doors (local_engine_attach()). NULL: none. */
 struct provider *core_provider(struct core *c, const char *runtime);
 
-/* --- sandboxes: the object ---------------------------------------------------------------------
- */
+/* --- sandboxes: the object ----------------------------------------------------------------- */
 
 enum sandbox_state {
 #define CORE_STATE(symbol, name, next, invariant) SANDBOX_##symbol,
@@ -173,8 +172,7 @@ int sandbox_resume(struct sandbox *sb, struct smx_err *err);
  * the record is kept. */
 int sandbox_delete(struct sandbox *sb, struct smx_err *err);
 
-/* --- use ---------------------------------------------------------------------------------------
- */
+/* --- use ----------------------------------------------------------------------------------- */
 
 /* Brackets a call or an open stream: checks that it runs (-SMX_E_STATE names the state), extends a
  * sliding lifetime now, while it lasts and at its end. Between both, *ret_box takes the
@@ -191,8 +189,7 @@ enum { SANDBOX_TOKEN_SIZE = 64 };
 void sandbox_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE]);
 bool sandbox_token_check(const struct sandbox *sb, const char *token); /* constant time */
 
-/* --- a sandbox's log ----------------------------------------------------------------------------
- */
+/* --- a sandbox's log ----------------------------------------------------------------------- */
 
 enum { SANDBOX_LOG_LINES = 512, SANDBOX_LOG_LINE_MAX = 512 };
 struct sandbox_log_line {
@@ -208,8 +205,7 @@ void sandbox_logf(struct sandbox *sb, const char *fmt, ...) SMX_PRINTF(2, 3);
 int sandbox_log_next(struct sandbox *sb, uint64_t *seq, struct sandbox_log_line *ret,
     uint64_t deadline_ns, struct smx_err *err);
 
-/* --- events --------------------------------------------------------------------------------------
- */
+/* --- events -------------------------------------------------------------------------------- */
 
 /* Every state change and runtime event, numbered from 1 without gaps, also over restarts. */
 struct core_event {
@@ -230,8 +226,7 @@ enum { CORE_EVENTS_KEPT = 10000 };
 int core_events_next(struct core *c, uint64_t *since, struct core_event *ret, uint64_t deadline_ns,
     struct smx_err *err);
 
-/* --- idempotency
- * ---------------------------------------------------------------------------------- */
+/* --- idempotency --------------------------------------------------------------------------- */
 
 enum core_idem {
     CORE_IDEM_NEW,     /* do the work, then core_idem_finish() or core_idem_abort() */
@@ -257,8 +252,7 @@ int core_idem_finish(struct core *c, const char *scope, const char *key,
 /* [parks] the work failed in a way that may be tried again: forgets the key. */
 void core_idem_abort(struct core *c, const char *scope, const char *key);
 
-/* --- runtimes
- * -------------------------------------------------------------------------------------- */
+/* --- runtimes ------------------------------------------------------------------------------ */
 
 struct core_runtime {
     const char *name;
@@ -325,8 +319,7 @@ struct core_templates {
 int core_templates(
     struct core *c, const char *runtime, struct core_templates *ret, struct smx_err *err);
 
-/* --- API keys
- * ----------------------------------------------------------------------------------------- */
+/* --- API keys ------------------------------------------------------------------------------ */
 
 /* "e2b_" and 40 hexadecimal digits (the form that E2B's SDKs accept); stored as SHA-256. */
 enum { CORE_KEY_SIZE = 4 + 40 + 1, CORE_KEY_NAME_MAX = 63, CORE_KEY_ID_SIZE = 13 };

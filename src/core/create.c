@@ -14,7 +14,7 @@
 enum { METADATA_KEY_MAX = 128, PROJECT_MAX = 128, PASSWORD_MAX = 256 };
 #define TIMEOUT_MAX_S (10ull * 366 * 24 * 3600)
 
-/* --- checks ----------------------------------------------------------------------------------- */
+/* --- checks -------------------------------------------------------------------------------- */
 
 int metadata_check(const struct json_pair *v, size_t n, struct smx_err *err)
 {
@@ -119,8 +119,7 @@ int create_check(struct core *c, const struct core_create_spec *spec, struct cor
     return r;
 }
 
-/* --- the object ---------------------------------------------------------------------------------
- */
+/* --- the object ---------------------------------------------------------------------------- */
 
 static char *dup_or(const char *s, const char *fallback)
 {
@@ -182,8 +181,7 @@ static int make_object(struct core *c, struct core_rt *rt, const struct core_cre
     return 0;
 }
 
-/* --- creating -----------------------------------------------------------------------------------
- */
+/* --- creating ------------------------------------------------------------------------------ */
 
 static void take_info(struct sbx *b, const struct provider_info *info)
 {
@@ -309,8 +307,7 @@ int core_create(
     return 0;
 }
 
-/* --- get or create
- * -------------------------------------------------------------------------------- */
+/* --- get or create ------------------------------------------------------------------------- */
 
 static bool had_expired(struct core *c, const char *name)
 {

@@ -23,7 +23,7 @@ int sha256(unsigned char out[32], const void *data, size_t n)
     return EVP_Digest(data, n, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : -SMX_E_INTERNAL;
 }
 
-/* --- server secrets --------------------------------------------------------------------------- */
+/* --- server secrets ------------------------------------------------------------------------ */
 
 static int secret_text(
     struct core *c, const char *key, size_t bytes, char out[65], struct smx_err *err)
@@ -86,8 +86,7 @@ bool sandbox_token_check(const struct sandbox *sb, const char *token)
     return strlen(token) == strlen(want) && smx_equal_ct(token, want, strlen(want));
 }
 
-/* --- keys ---------------------------------------------------------------------------------------
- */
+/* --- keys ---------------------------------------------------------------------------------- */
 
 static void show(const struct key_entry *e, struct core_key *ret)
 {

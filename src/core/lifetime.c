@@ -109,8 +109,7 @@ void lifetime_touch(struct sbx *b)
         io_timer_arm(&b->push, b->core->loop, smx_deadline_in_ms(push_delay_ms(b)));
 }
 
-/* --- fibers of the timers: each has a reference -------------------------------------------------
- */
+/* --- fibers of the timers: each has a reference -------------------------------------------- */
 
 static void expire_fiber(void *arg)
 {

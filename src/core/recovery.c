@@ -16,8 +16,7 @@
 
 enum { LIST_TIMEOUT_MS = 20000, RETRY_MS = 5000 };
 
-/* --- rows into the registry ---------------------------------------------------------------------
- */
+/* --- rows into the registry ---------------------------------------------------------------- */
 
 static int texts_of_row(struct sbx *b, const struct store_sandbox *row, struct smx_err *err)
 {
@@ -101,8 +100,7 @@ int recovery_load(struct core *c, struct smx_err *err)
     return store_sandbox_each(c->store, load_row, c, err);
 }
 
-/* --- against the provider ------------------------------------------------------------------------
- */
+/* --- against the provider ------------------------------------------------------------------ */
 
 static const struct provider_info *find_info(
     const struct sbx *b, const struct smx_map *by_token, const struct smx_map *by_id)
@@ -333,8 +331,7 @@ void recovery_start(struct core_rt *rt)
         smx_error("no memory to look the sandboxes of runtime '%s' up", rt->cfg.name);
 }
 
-/* --- what a provider tells
- * ------------------------------------------------------------------------ */
+/* --- what a provider tells ----------------------------------------------------------------- */
 
 struct told {
     struct sbx *b;

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* --- pairs ------------------------------------------------------------------------------------ */
+/* --- pairs --------------------------------------------------------------------------------- */
 
 void pairs_free(struct json_pair *v, size_t n)
 {
@@ -80,7 +80,7 @@ int pairs_decode(const char *json, struct json_pair **ret, size_t *ret_n, struct
     return 0;
 }
 
-/* --- objects ---------------------------------------------------------------------------------- */
+/* --- objects ------------------------------------------------------------------------------- */
 
 int sbx_new(struct core *c, struct core_rt *rt, struct sbx **ret, struct smx_err *err)
 {
@@ -141,8 +141,7 @@ void sbx_detach(struct sbx *b)
     b->detach = false;
 }
 
-/* --- indexes ------------------------------------------------------------------------------------
- */
+/* --- indexes ------------------------------------------------------------------------------- */
 
 /* The list stays in the order of serials; rows get theirs in the order of the calls, almost always
  * at the end. */
@@ -234,7 +233,7 @@ void sbx_remove(struct sbx *b)
     sandbox_unref(&b->pub);
 }
 
-/* --- look-up ---------------------------------------------------------------------------------- */
+/* --- look-up ------------------------------------------------------------------------------- */
 
 static struct sbx *look_up(struct core *c, const char *key)
 {

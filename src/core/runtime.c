@@ -32,8 +32,7 @@ static int invalid(struct core *c, const char *name, struct smx_err *err)
     return smx_err_set(err, SMX_E_INVALID, "Invalid runtime '%.60s'. Must be %s", name, list);
 }
 
-/* --- boot ---------------------------------------------------------------------------------------
- */
+/* --- boot ---------------------------------------------------------------------------------- */
 
 /* Trimmed, in lower case, cut to what a name can be. */
 static void normalise(const char *in, char out[32])
@@ -94,8 +93,7 @@ int runtime_boot(struct core *c, const struct core_config *cfg, struct smx_err *
     return 0;
 }
 
-/* --- status
- * ---------------------------------------------------------------------------------------- */
+/* --- status -------------------------------------------------------------------------------- */
 
 void core_runtime_status(struct core *c, struct core_runtime_status *ret)
 {
@@ -136,8 +134,7 @@ int core_runtime_get(
     return 0;
 }
 
-/* --- validate
- * -------------------------------------------------------------------------------------- */
+/* --- validate ------------------------------------------------------------------------------ */
 
 static void live_check(struct core_rt *rt, struct provider_check *ret)
 {
@@ -176,8 +173,7 @@ int core_runtime_validate(struct core *c, const char *name, bool live, bool *ret
     return 0;
 }
 
-/* --- switch
- * ----------------------------------------------------------------------------------------- */
+/* --- switch -------------------------------------------------------------------------------- */
 
 static int check_target(struct core_rt *rt, unsigned flags, struct smx_err *err)
 {
@@ -250,8 +246,7 @@ int core_runtime_switch(struct core *c, const char *to, unsigned flags, const ch
     return r;
 }
 
-/* --- health
- * ------------------------------------------------------------------------------------------ */
+/* --- health -------------------------------------------------------------------------------- */
 
 static void probe(struct core_rt *rt)
 {

@@ -28,7 +28,7 @@
 
 #include "base/log.h"
 
-/* --- the table -------------------------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -62,7 +62,7 @@ bool sandbox_state_allows(enum sandbox_state from, enum sandbox_state to)
     return (states[from].next & (1u << to)) != 0;
 }
 
-/* --- the row ---------------------------------------------------------------------------------- */
+/* --- the row ------------------------------------------------------------------------------- */
 
 static void fill_row(
     const struct sbx *b, enum sandbox_state state, const char *reason, struct store_sandbox *row)
@@ -195,7 +195,7 @@ void sandbox_flush_dirty(struct core *c)
     }
 }
 
-/* --- the lock --------------------------------------------------------------------------------- */
+/* --- the lock ------------------------------------------------------------------------------ */
 
 int sandbox_lock(struct sbx *b, struct smx_err *err)
 {
@@ -214,7 +214,7 @@ void sandbox_unlock(struct sbx *b)
     sandbox_unref(&b->pub);
 }
 
-/* --- operations ------------------------------------------------------------------------------- */
+/* --- operations ---------------------------------------------------------------------------- */
 
 static int refuse(const struct sbx *b, const char *what, struct smx_err *err)
 {
@@ -361,7 +361,7 @@ int sandbox_resume(struct sandbox *sb, struct smx_err *err)
     return simple(sb, &resuming, 1u << SANDBOX_PAUSED, err);
 }
 
-/* --- deleting --------------------------------------------------------------------------------- */
+/* --- deleting ------------------------------------------------------------------------------ */
 
 /* What a row that could not be written would still say is told at the next start; the provider's
  * answer decides then, as now. */
@@ -419,7 +419,7 @@ int sandbox_delete(struct sandbox *sb, struct smx_err *err)
     return r;
 }
 
-/* --- what the provider says ------------------------------------------------------------------- */
+/* --- what the provider says ---------------------------------------------------------------- */
 
 static void follow_to(struct sbx *b, enum sandbox_state next, const char *reason)
 {
@@ -464,7 +464,7 @@ void sandbox_follow(struct sbx *b, enum provider_box_state state, const char *re
     }
 }
 
-/* --- patch ------------------------------------------------------------------------------------ */
+/* --- patch --------------------------------------------------------------------------------- */
 
 static int patch_metadata(struct sbx *b, const struct core_patch *p, struct smx_err *err)
 {
@@ -532,7 +532,7 @@ int sandbox_patch(struct sandbox *sb, const struct core_patch *p, struct smx_err
     return r;
 }
 
-/* --- use -------------------------------------------------------------------------------------- */
+/* --- use ----------------------------------------------------------------------------------- */
 
 int sandbox_use_begin(struct sandbox *sb, struct provider_box **ret_box, struct smx_err *err)
 {

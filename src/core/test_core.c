@@ -196,8 +196,7 @@ FIBER_TEST(refused_change_goes_back)
     ASSERT_EQ(sb->state, SANDBOX_RUNNING);
 }
 
-/* --- one name, many callers
- * ------------------------------------------------------------------------- */
+/* --- one name, many callers ---------------------------------------------------------------- */
 
 enum { CALLERS = 16 };
 struct herd {
@@ -302,8 +301,7 @@ FIBER_TEST(a_taken_name_is_a_conflict)
     ASSERT_STR(sb->name, "other");
 }
 
-/* --- lifetimes
- * --------------------------------------------------------------------------------------- */
+/* --- lifetimes ----------------------------------------------------------------------------- */
 
 static void wait_until_deleted(struct sandbox *sb)
 {
@@ -426,9 +424,7 @@ FIBER_TEST(expiry_is_tried_again_when_the_provider_is_away)
     ASSERT_TRUE(sb->expires_unix_ms <= smx_now_unix_ms()); /* no new hour was given */
 }
 
-/* --- use
- * ------------------------------------------------------------------------------------------------
- */
+/* --- use ----------------------------------------------------------------------------------- */
 
 FIBER_TEST(the_box_outlives_a_delete_while_it_is_used)
 {
@@ -494,8 +490,7 @@ FIBER_TEST(what_the_provider_cannot_do_is_said)
     sandbox_use_end(sb);
 }
 
-/* --- bad input
- * -------------------------------------------------------------------------------------------- */
+/* --- bad input ----------------------------------------------------------------------------- */
 
 FIBER_TEST(bad_specs_name_the_field)
 {

@@ -13,6 +13,7 @@
 struct fixture {
     char dir[64];
     struct fake_cloud cloud, second;
+    struct fake_cloud *other; /* instead of cloud, of another fixture; NULL */
     const char *setting;
     uint64_t max_lifetime_s, default_lifetime_s;
     struct core *core;
@@ -41,7 +42,10 @@ static inline int fixture_open(struct fixture *f)
                 .configured = true,
                 .info = info,
                 .n_info = 1 },
-            { .name = "local", .ops = &fake_provider, .config = &f->cloud, .configured = true } },
+            { .name = "local",
+                .ops = &fake_provider,
+                .config = f->other ? f->other : &f->cloud,
+                .configured = true } },
         .n_runtimes = 3,
         .runtime_setting = f->setting,
         .runtime_default = "local",

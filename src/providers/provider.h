@@ -47,7 +47,7 @@ struct provider_stream;
 struct provider_reader;
 struct provider_writer;
 
-/* --- life cycle: values --------------------------------------------------------------------- */
+/* --- life cycle: values -------------------------------------------------------------------- */
 
 struct provider_resources {
     double cpu; /* cores; 0 everywhere here: the runtime's default */
@@ -112,7 +112,7 @@ struct provider_check {
     char detail[200];
 };
 
-/* --- data plane: values ---------------------------------------------------------------------- */
+/* --- data plane: values -------------------------------------------------------------------- */
 
 struct provider_process_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
@@ -180,8 +180,7 @@ struct provider_file_list {
 };
 void provider_file_list_done(struct provider_file_list *l);
 
-/* --- tables ------------------------------------------------------------------------------------
- */
+/* --- tables -------------------------------------------------------------------------------- */
 
 /* What a provider may tell the core, at any time, from the loop. None of these parks. */
 struct provider_host {
@@ -304,7 +303,7 @@ struct provider_data_ops {
     void (*envd_put)(struct provider_box *box, struct http_client *c);
 };
 
-/* --- dispatch -------------------------------------------------------------------------------- */
+/* --- dispatch ------------------------------------------------------------------------------ */
 
 /* Opens a runtime; ops must live as long. -SMX_E_INVALID for another version. */
 int provider_open(const struct provider_ops *ops, struct io_loop *loop, const void *config,

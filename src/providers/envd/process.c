@@ -57,7 +57,7 @@ static int signal_of(const char *status)
     return SIGKILL;
 }
 
-/* --- reading events --------------------------------------------------------------------------- */
+/* --- reading events ------------------------------------------------------------------------ */
 
 static int went_away(struct smx_err *err)
 {
@@ -268,8 +268,7 @@ void envd_stream_close(struct provider_stream *s)
     smx_free(s);
 }
 
-/* --- starting ------------------------------------------------------------------------------------
- */
+/* --- starting ------------------------------------------------------------------------------ */
 
 static int send_stream_request(struct envd_conn *c, const char *route, const char *user,
     uint64_t timeout_ms, const struct json_table *table, const void *request, struct smx_err *err)
@@ -375,8 +374,7 @@ int envd_connect(struct provider_box *box, uint32_t pid, struct provider_stream 
         /* timeout_ms= */ 0, &envd_connect_request_table, &req, ret, deadline, err);
 }
 
-/* --- calls by pid
- * ---------------------------------------------------------------------------------- */
+/* --- calls by pid -------------------------------------------------------------------------- */
 
 static int by_pid(struct provider_box *box, const char *route, const struct json_table *table,
     const void *request, uint64_t deadline, struct smx_err *err)

@@ -59,8 +59,7 @@ static int send_request(struct envd_box *b, enum h1_method method, const char *p
     return 0;
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------- */
 
 static void range_field(struct smx_buf *fields, uint64_t offset, uint64_t length)
 {
@@ -132,8 +131,7 @@ void envd_read_close(struct provider_reader *rd)
     smx_free(rd);
 }
 
-/* --- writing
- * ---------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------- */
 
 int envd_write_open(struct provider_box *box, const char *path, const char *user, uint64_t length,
     struct provider_writer **ret, uint64_t deadline, struct smx_err *err)

@@ -28,8 +28,7 @@ struct fake_vm *fake_running(struct provider_box *box, uint64_t deadline, struct
     return NULL;
 }
 
-/* --- files
- * ---------------------------------------------------------------------------------------- */
+/* --- files --------------------------------------------------------------------------------- */
 
 static void file_free(struct fake_file *f)
 {
@@ -258,8 +257,7 @@ static int fake_remove(struct provider_box *box, const char *path, const char *u
     return 0;
 }
 
-/* --- reading and writing
- * ------------------------------------------------------------------------------ */
+/* --- reading and writing ------------------------------------------------------------------- */
 
 struct provider_reader {
     struct provider_handle handle;

@@ -4,8 +4,7 @@
 
 #include <stdio.h>
 
-/* --- the cloud ----------------------------------------------------------------------------------
- */
+/* --- the cloud ----------------------------------------------------------------------------- */
 
 void fake_cloud_init(struct fake_cloud *c)
 {
@@ -96,8 +95,7 @@ enum provider_box_state fake_cloud_state(const struct fake_cloud *c, const char 
     return vm ? vm->info.state : PROVIDER_BOX_GONE;
 }
 
-/* --- faults
- * --------------------------------------------------------------------------------------- */
+/* --- faults -------------------------------------------------------------------------------- */
 
 int fake_call(
     struct fake_cloud *c, enum fake_call call, uint64_t deadline, bool *ret_do, struct smx_err *err)
@@ -127,8 +125,13 @@ int fake_call(
     return smx_err_set(err, f->code, "a planned fault");
 }
 
-/* --- life cycle
- * ------------------------------------------------------------------------------------ */
+/* --- life cycle ---------------------------------------------------------------------------- */
+
+static void after(struct fake_cloud *c, enum fake_call call)
+{
+    if (c->after)
+        c->after(c->ctx, call);
+}
 
 static int fake_open(struct io_loop *loop, const void *config, const struct provider_host *host,
     void **ret_impl, struct smx_err *err)
@@ -205,8 +208,7 @@ static int fake_create(void *impl, const struct provider_create_spec *spec,
         return smx_err_oom(err);
     vm->info.resources = spec->resources;
     vm->info.expires_unix_ms = spec->expires_unix_ms;
-    if (c->created)
-        c->created(c->ctx);
+    after(c, FAKE_CREATE);
     if (r < 0)
         return r;
     r = box_new(c, vm->info.provider_id, ret_box, err);
@@ -243,6 +245,7 @@ static int set_state(struct provider_box *box, enum fake_call call, enum provide
         return smx_err_set(err, SMX_E_SANDBOX_NOT_FOUND, "sandbox not found at the fake runtime");
     vm->info.state = state;
     vm->info.reason[0] = '\0';
+    after(box->cloud, call);
     return r;
 }
 
@@ -274,6 +277,8 @@ static int fake_kill(void *impl, const char *provider_id, uint64_t deadline, str
 
     if (go && vm)
         vm_free(vm);
+    if (go)
+        after(impl, FAKE_KILL);
     return r;
 }
 

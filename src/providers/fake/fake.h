@@ -42,8 +42,8 @@ struct fake_cloud {
     unsigned made;         /* ever */
     struct provider_host host;
     bool open;
-    /* Called in create once the sandbox exists, before its reply: the place to crash at. */
-    void (*created)(void *ctx);
+    /* Called when a call was carried out, before its reply: the place to crash at. */
+    void (*after)(void *ctx, enum fake_call call);
     void *ctx;
     int64_t last_deadline_unix_ms;
 };

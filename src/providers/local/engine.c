@@ -23,8 +23,7 @@ static void pulse(struct io_event *e)
     io_event_clear(e);
 }
 
-/* --- replies and events
- * --------------------------------------------------------------------------- */
+/* --- replies and events -------------------------------------------------------------------- */
 
 void local_info(const struct local *l, const struct engine_sandbox *s, struct provider_info *ret)
 {
@@ -114,8 +113,7 @@ close_fds:
         smx_close(fds[i]);
 }
 
-/* --- the connection
- * -------------------------------------------------------------------------------- */
+/* --- the connection ------------------------------------------------------------------------ */
 
 static void fiber_ended(struct local *l)
 {
@@ -236,8 +234,7 @@ void engine_connection_done(struct local *l)
     smx_free(l->in);
 }
 
-/* --- asking
- * ----------------------------------------------------------------------------------------- */
+/* --- asking -------------------------------------------------------------------------------- */
 
 /* Asked twice it does the same as asked once. */
 static bool repeatable(enum engine_op op)

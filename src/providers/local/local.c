@@ -22,8 +22,7 @@ static int dial(
     return r;
 }
 
-/* --- opening
- * ---------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------- */
 
 static void local_close(void *impl)
 {
@@ -100,8 +99,7 @@ static int local_validate(
     return r;
 }
 
-/* --- boxes
- * ------------------------------------------------------------------------------------------ */
+/* --- boxes --------------------------------------------------------------------------------- */
 
 static void local_detach(struct provider_box *box)
 {
@@ -166,8 +164,7 @@ static int delete_by_id(struct local *l, const char *id, uint64_t deadline, stru
     return r == -SMX_E_SANDBOX_NOT_FOUND || r == -SMX_E_NOT_FOUND ? 0 : r;
 }
 
-/* --- creating
- * --------------------------------------------------------------------------------------- */
+/* --- creating ------------------------------------------------------------------------------ */
 
 static void relative_deadline(int64_t expires_unix_ms, struct engine_request *req)
 {
@@ -242,8 +239,7 @@ static int local_attach(void *impl, const struct provider_info *info, const stru
     return box_new(impl, info->provider_id, env, n_env, ret_box, err);
 }
 
-/* --- changes
- * ---------------------------------------------------------------------------------------- */
+/* --- changes ------------------------------------------------------------------------------- */
 
 static int plain(
     struct provider_box *box, enum engine_op op, uint64_t deadline, struct smx_err *err)
@@ -303,8 +299,7 @@ static int local_set_deadline(
     return r;
 }
 
-/* --- looking
- * ---------------------------------------------------------------------------------------- */
+/* --- looking ------------------------------------------------------------------------------- */
 
 static int local_stats(
     struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
