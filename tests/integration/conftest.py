@@ -262,8 +262,10 @@ class Daemon:
         """As if the journal's last write had been lost. The daemon must not run."""
         assert self.process is None
         for file in (self.state / "gateway").glob("*.db"):
-            with sqlite3.connect(file) as db:
-                db.execute("DELETE FROM sandbox WHERE id = ?", (sandbox_id,))
+            db = sqlite3.connect(file)
+            db.execute("DELETE FROM sandbox WHERE id = ?", (sandbox_id,))
+            db.commit()
+            db.close()
 
     def leftovers(self, needle):
         left = [line for line in open("/proc/self/mountinfo") if needle in line]
