@@ -4,6 +4,7 @@ the end, and then nothing of it may be left: no mount, no cgroup, no process, no
 SMX_BUILD names the build directory (default: build). Tests marked `root` need root; the others run as anybody.
 """
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -294,9 +295,18 @@ class Daemon:
             self.assert_nothing_left()
         finally:
             self.kill_all()
-            shutil.rmtree(self.dir, ignore_errors=True)
+            subprocess.run(["rm", "-rf", "--one-file-system", str(self.dir)], check=False)
+
+    @property
+    def instance(self):
+        """What the daemon's cgroups are named after: FNV-1a of the state directory."""
+        value = 14695981039346656037
+        for byte in str(self.state).encode():
+            value = (value ^ byte) * 1099511628211 % 2**64
+        return f"{value:016x}"
 
     def kill_all(self):
+        """After a failure: the machine is left clean whatever happened."""
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -306,6 +316,23 @@ class Daemon:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
                     pass
+        for top in pathlib.Path("/sys/fs/cgroup").glob(f"**/sandmux/{self.instance}"):
+            self.empty_cgroup(top)
+        for line in reversed(open("/proc/self/mountinfo").readlines()):
+            if line.split()[4].startswith(str(self.dir)):
+                subprocess.run(["umount", "-l", line.split()[4]], check=False)
+
+    @staticmethod
+    def empty_cgroup(top):
+        for folder, _, _ in os.walk(top, topdown=False):
+            for _ in range(100):
+                try:
+                    for pid in open(os.path.join(folder, "cgroup.procs")).read().split():
+                        os.kill(int(pid), signal.SIGKILL)
+                    os.rmdir(folder)
+                    break
+                except OSError:
+                    time.sleep(0.01)
 
 
 def pytest_configure(config):

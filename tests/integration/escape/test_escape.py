@@ -84,7 +84,9 @@ def test_sys_and_cgroups_cannot_be_written(seen):
 def test_no_host_path_shows(seen):
     for word in ("/engine/", "upper", "lowerdir=/var"):
         assert word not in "".join(line.split(" - ")[0] for line in seen["files"]["mounts"].splitlines()), word
-    assert seen["files"]["agent_socket"] == []
+    for line in seen["files"]["agent_socket"]:  # the name of pid 1's socket is no path of the host, and leads nowhere here
+        assert not line.split()[-1].startswith("/")
+    assert seen["files"]["agent_connect"] in ("none", "denied:ENOENT", "denied:ECONNREFUSED")
     assert set(seen["files"]["root_dir"]) == set(seen["files"]["dotdot"])
 
 
@@ -146,8 +148,8 @@ def test_a_link_does_not_lead_file_calls_out(module_sandbox):
     module_sandbox.exec("ln -sfn /proc/1/root/etc /workspace/out; ln -sfn /../../../../etc/hostname /workspace/up")
     inside = module_sandbox.read_file("/workspace/up")
     assert inside.decode().strip() != os.uname().nodename
-    status = module_sandbox.try_read_file("/workspace/out/shadow").status_code
-    assert status >= 400
+    got = module_sandbox.try_read_file("/workspace/out/shadow")
+    assert got.status_code >= 400 or got.content != pathlib.Path("/etc/shadow").read_bytes()
 
 
 def test_files_flipped_while_we_look_stay_inside(module_sandbox):
