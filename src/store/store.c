@@ -43,7 +43,7 @@ struct store_batch {
     bool checkpoint;
 };
 
-/* --- errors --------------------------------------------------------------------------------- */
+/* --- errors -------------------------------------------------------------------------------- */
 
 static enum smx_code code_of(int rc)
 {
@@ -75,7 +75,7 @@ int store_error(struct store *st, struct smx_err *err, const char *what)
         st->db ? sqlite3_errmsg(st->db) : "out of memory");
 }
 
-/* --- statements ------------------------------------------------------------------------------ */
+/* --- statements ---------------------------------------------------------------------------- */
 
 static const char *const sql_text[SQL_COUNT_] = {
 #define STORE_SQL(symbol, text) [SQL_##symbol] = text,
@@ -129,7 +129,7 @@ const char *store_text(sqlite3_stmt *s, int i)
     return (const char *)sqlite3_column_text(s, i);
 }
 
-/* --- batches: the worker's side --------------------------------------------------------------- */
+/* --- batches: the worker's side ------------------------------------------------------------ */
 
 static int set_synchronous(struct store *st, bool full, struct smx_err *err)
 {
@@ -241,8 +241,7 @@ static void run_batch(void *arg)
     }
 }
 
-/* --- batches: the loop's side -------------------------------------------------------------------
- */
+/* --- batches: the loop's side -------------------------------------------------------------- */
 
 static void publish(struct store *st)
 {
@@ -354,8 +353,7 @@ int store_probe(struct store *st, struct smx_err *err)
     return store_do(st, probe, &now, 0, err);
 }
 
-/* --- opening
- * -------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------- */
 
 static int take_lock(struct store *st, const char *dir, struct smx_err *err)
 {
