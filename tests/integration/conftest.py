@@ -4,7 +4,6 @@ the end, and then nothing of it may be left: no mount, no cgroup, no process, no
 SMX_BUILD names the build directory (default: build). Tests marked `root` need root; the others run as anybody.
 """
 import base64
-import contextlib
 import http.client
 import json
 import os
