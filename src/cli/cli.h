@@ -165,7 +165,8 @@ struct stream_options {
 };
 struct stream_result {
     int exit_code, signal;
-    bool timed_out, failed; /* failed: our failure, in cli->err */
+    bool ended; /* the program did; else we left */
+    bool timed_out;
     uint64_t duration_ms;
 };
 /* Carries stdin, output, signals and size until the program ends or we have to: our exit status. */

@@ -81,7 +81,7 @@ static int run_json(struct cli *cli, struct smx_process *process, struct stream_
     options->out = &out;
     options->errors = &errors;
     status = stream_run(cli, process, options, &result);
-    if (!result.failed && status < CLI_SIGNAL) {
+    if (result.ended) {
         int printed = print_result(cli, &result, &out, &errors);
 
         status = printed == CLI_OK ? status : printed;

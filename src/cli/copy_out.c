@@ -7,10 +7,15 @@
 
 #include "base/fd.h"
 
+/* GNU tar keeps fractions of seconds only in pax archives; others do not know the option. */
+static const char pack[] = "if tar --version 2>/dev/null | grep -q GNU; then"
+                           " exec tar --format=posix -cf - -C \"$1\" .;"
+                           " else exec tar -cf - -C \"$1\" .; fi";
+
 int copy_folder_out(struct cli *cli, const char *id, const char *from, const char *to,
     struct cli_progress *progress)
 {
-    const char *const argv[] = { "tar", "-cf", "-", "-C", from, ".", NULL };
+    const char *const argv[] = { "/bin/sh", "-c", pack, "sh", from, NULL };
     SMX_CLEANUP(smx_closep) int to_fd = -1;
     struct copy_pipe pipe = { 0 };
     struct unpack *u = NULL;

@@ -38,7 +38,6 @@ static void stop(struct pump *p, int status)
 
 static void fail(struct pump *p)
 {
-    p->result->failed = true;
     terminal_restore();
     stop(p, cli_fail(p->cli));
 }
@@ -97,6 +96,7 @@ static void take_event(struct pump *p, const struct smx_process_event *e)
         put_output(p, e);
         break;
     case SMX_PROCESS_EXITED:
+        p->result->ended = true;
         p->result->exit_code = e->exit_code;
         p->result->signal = e->signal;
         p->result->timed_out = e->timed_out;
@@ -242,7 +242,7 @@ int stream_run(struct cli *cli, struct smx_process *process, const struct stream
     bool raw = options->tty && options->stdin_open && isatty(STDIN_FILENO);
     int status;
 
-    *ret_result = (struct stream_result){ .failed = true };
+    *ret_result = (struct stream_result){ 0 };
     if (!p) {
         smx_err_oom(&cli->err);
         return cli_fail(cli);
@@ -252,7 +252,6 @@ int stream_run(struct cli *cli, struct smx_process *process, const struct stream
     p->options = options;
     p->result = ret_result;
     p->in_eof = !options->stdin_open;
-    ret_result->failed = false;
     if (open_signals(p, raw) < 0 || (raw && terminal_raw(&cli->err) < 0))
         fail(p);
     tell_size(p);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,12 +52,16 @@ static void flush_locked(struct smx_process *p)
         if (n > 0)
             p->sent += (size_t)n;
         else if (n < 0 && errno == EAGAIN)
-            return;
+            break;
         else if (n < 0 && errno != EINTR)
             p->broken = true;
     }
-    p->sent = 0;
-    smx_buf_reset(&p->out);
+    if (p->broken)
+        p->sent = p->out.len;
+    if (p->sent == p->out.len || p->sent > OUT_QUEUE / 2) {
+        smx_buf_consume(&p->out, p->sent);
+        p->sent = 0;
+    }
 }
 
 static size_t flush(struct smx_process *p)
@@ -150,27 +155,45 @@ int smx_process_wants_write(struct smx_process *p)
 int smx_process_close_stdin(struct smx_process *p, struct smx_err *err)
 {
     struct smx_buf text;
+    struct json_writer w;
 
     smx_buf_init(&text, IN_STEP);
-    smx_buf_append_str(&text, "{\"eof\":true}");
+    json_writer_init(&w, &text);
+    json_object_begin(&w);
+    json_kv_bool(&w, "eof", true);
+    json_object_end(&w);
     return send_control(p, &text, err);
 }
 
 int smx_process_resize(struct smx_process *p, unsigned cols, unsigned rows, struct smx_err *err)
 {
     struct smx_buf text;
+    struct json_writer w;
 
     smx_buf_init(&text, IN_STEP);
-    smx_buf_appendf(&text, "{\"resize\":{\"cols\":%u,\"rows\":%u}}", cols, rows);
+    json_writer_init(&w, &text);
+    json_object_begin(&w);
+    json_key(&w, "resize");
+    json_object_begin(&w);
+    json_kv_u64(&w, "cols", cols);
+    json_kv_u64(&w, "rows", rows);
+    json_object_end(&w);
+    json_object_end(&w);
     return send_control(p, &text, err);
 }
 
 int smx_process_signal(struct smx_process *p, int signo, struct smx_err *err)
 {
     struct smx_buf text;
+    struct json_writer w;
+    char number[16];
 
+    snprintf(number, sizeof number, "%d", signo);
     smx_buf_init(&text, IN_STEP);
-    smx_buf_appendf(&text, "{\"signal\":\"%d\"}", signo);
+    json_writer_init(&w, &text);
+    json_object_begin(&w);
+    json_kv_string(&w, "signal", number);
+    json_object_end(&w);
     return send_control(p, &text, err);
 }
 
