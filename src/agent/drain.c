@@ -19,8 +19,12 @@ struct drain_entry {
 
 static char sink[16 * 1024];
 
-static void entry_end(struct drain_entry *e)
+/* Leaves the epoll by name: a child that is between fork and exec holds a copy of the descriptor, and
+ * closing ours would leave a registration behind that points at freed memory. */
+static void entry_end(struct drain *d, struct drain_entry *e)
 {
+    if (e->fd >= 0)
+        epoll_ctl(d->epoll.fd, EPOLL_CTL_DEL, e->fd, /* event= */ NULL);
     if (e->owner)
         *e->owner = NULL;
     smx_list_del(&e->node);
@@ -57,12 +61,12 @@ static void drain_fiber(void *arg)
             struct drain_entry *e = ready[i].data.ptr;
 
             if (!drop(e))
-                entry_end(e);
+                entry_end(d, e);
         }
         io_fair(sizeof sink);
     }
     SMX_LIST_FOREACH_SAFE(it, &d->entries)
-        entry_end(SMX_LIST_ENTRY(it, struct drain_entry, node));
+        entry_end(d, SMX_LIST_ENTRY(it, struct drain_entry, node));
     io_fd_done(&d->epoll);
 }
 
@@ -94,7 +98,7 @@ void drain_add(struct drain *d, int fd, struct drain_entry **owner)
     *e = (struct drain_entry){ .fd = fd, .owner = owner };
     smx_list_add(&d->entries, &e->node);
     if (epoll_ctl(d->epoll.fd, EPOLL_CTL_ADD, fd, &ev) < 0)
-        entry_end(e);
+        entry_end(d, e);
 }
 
 int drain_take(struct drain *d, struct drain_entry *e)
@@ -102,7 +106,7 @@ int drain_take(struct drain *d, struct drain_entry *e)
     int fd = smx_take_fd(&e->fd);
 
     epoll_ctl(d->epoll.fd, EPOLL_CTL_DEL, fd, /* event= */ NULL);
-    entry_end(e);
+    entry_end(d, e);
     return fd;
 }
 
