@@ -16,7 +16,7 @@ struct crash {
 
 static void copy_file(const char *from_dir, const char *to_dir, const char *name)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf data;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf data = { 0 };
     SMX_CLEANUP(smx_freep) char *from = smx_asprintf("%s/%s", from_dir, name);
     SMX_CLEANUP(smx_freep) char *to = smx_asprintf("%s/%s", to_dir, name);
     struct smx_err err = { 0 };

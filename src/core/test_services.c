@@ -213,7 +213,7 @@ FIBER_TEST(no_file_contains_a_secret)
     ASSERT_OK(core_create(f.core, &spec, &sb, &f.err), &f.err);
     for (size_t i = 0; i < SMX_ARRAY_LEN(files); i++) {
         SMX_CLEANUP(smx_freep) char *path = smx_asprintf("%s/%s", f.dir, files[i]);
-        SMX_CLEANUP(smx_buf_done) struct smx_buf data;
+        SMX_CLEANUP(smx_buf_done) struct smx_buf data = { 0 };
 
         smx_buf_init(&data, 64 * 1024 * 1024);
         ASSERT_OK(smx_read_file_at(-100, path, &data, &f.err), &f.err);
@@ -421,7 +421,7 @@ FIBER_TEST(metrics_are_written_as_text)
 {
     static const char *const labels[] = { "name", NULL };
     SMX_CLEANUP(metrics_freep) struct metrics *m = NULL;
-    SMX_CLEANUP(smx_buf_done) struct smx_buf out;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf out = { 0 };
     struct smx_err err;
     struct metrics_family *c, *h;
 

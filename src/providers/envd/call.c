@@ -74,7 +74,7 @@ static enum smx_code code_of_status(int status)
 
 int envd_http_error(struct http_client *c, int status, uint64_t deadline, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
     struct envd_http_error e = { 0 };
     enum smx_code code = code_of_status(status);
     struct smx_err ignored;
@@ -97,7 +97,7 @@ int envd_http_error(struct http_client *c, int status, uint64_t deadline, struct
 static int read_reply(
     struct envd_conn *c, const struct envd_call *call, uint64_t deadline, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
     struct h1_head head;
     int r, status;
 
@@ -128,8 +128,8 @@ static int read_reply(
 int envd_call(
     struct envd_box *b, const struct envd_call *call, uint64_t deadline, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf fields;
-    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf fields = { 0 };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
     struct envd_conn *c = NULL;
     int r;
 
@@ -164,8 +164,8 @@ int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, co
         .default_workdir = envd_str(workdir),
         .env_vars = { .v = (struct json_pair *)(uintptr_t)env, .n = n_env, .set = n_env > 0 } };
     struct envd_conn *c = NULL;
-    SMX_CLEANUP(smx_buf_done) struct smx_buf fields;
-    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf fields = { 0 };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
     struct h1_head head;
     int r;
 

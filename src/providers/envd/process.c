@@ -273,8 +273,8 @@ void envd_stream_close(struct provider_stream *s)
 static int send_stream_request(struct envd_conn *c, const char *route, const char *user,
     uint64_t timeout_ms, const struct json_table *table, const void *request, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf fields;
-    SMX_CLEANUP(smx_buf_done) struct smx_buf body;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf fields = { 0 };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
     size_t at;
     int r;
 

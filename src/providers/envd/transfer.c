@@ -39,7 +39,7 @@ static int send_request(struct envd_box *b, enum h1_method method, const char *p
     const char *user, const struct smx_buf *fields, uint64_t length, struct envd_conn **ret,
     uint64_t deadline, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf to;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf to = { 0 };
     struct envd_conn *c = NULL;
     int r;
 
@@ -89,7 +89,7 @@ int envd_read_open(struct provider_box *box, const char *path, const char *user,
     uint64_t length, struct provider_reader **ret, uint64_t *ret_total, uint64_t deadline,
     struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf fields;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf fields = { 0 };
     bool ranged = offset > 0 || length != UINT64_MAX;
     struct provider_reader *rd;
     struct envd_conn *c = NULL;
@@ -136,7 +136,7 @@ void envd_read_close(struct provider_reader *rd)
 int envd_write_open(struct provider_box *box, const char *path, const char *user, uint64_t length,
     struct provider_writer **ret, uint64_t deadline, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf fields;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf fields = { 0 };
     struct provider_writer *w = smx_alloc(sizeof *w);
     int r;
 

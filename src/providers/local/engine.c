@@ -282,7 +282,7 @@ static int wait_up(struct local *l, uint64_t deadline, struct smx_err *err)
 static int send_request(
     struct local *l, const struct engine_request *req, uint64_t deadline, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf buf;
+    SMX_CLEANUP(smx_buf_done) struct smx_buf buf = { 0 };
     uint64_t epoch = l->epoch;
     int r;
 

@@ -1,0 +1,444 @@
+/* test_envd.c - the envd client against canned replies: what a good agent says, and what a hostile
+ * one may say. */
+#include "providers/envd/internal.h"
+
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "io/test_util.h"
+
+/* A sandbox whose agent answers with the same bytes on every connection. */
+struct scripted {
+    struct envd_box box; /* first */
+    struct envd_idle idle;
+    const char *reply;
+    size_t n;
+    bool keep_open;
+    unsigned dials;
+    struct io_fd peer;
+    struct smx_err err;
+};
+
+static int scripted_dial(
+    struct envd_box *b, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err)
+{
+    struct scripted *s = (struct scripted *)(void *)b;
+    int sv[2];
+
+    s->dials++;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        return -SMX_E_IO;
+    if (smx_write_full(sv[1], s->reply, s->n) < 0)
+        return -SMX_E_IO;
+    if (s->keep_open) {
+        io_fd_done(&s->peer);
+        io_fd_init(&s->peer, sv[1], NULL);
+    } else {
+        shutdown(sv[1], SHUT_WR); /* requests still go out */
+        io_fd_done(&s->peer);
+        io_fd_init(&s->peer, sv[1], NULL);
+    }
+    *ret_fd = sv[0];
+    return 0;
+}
+
+static const struct provider_ops scripted_ops = {
+    .version = PROVIDER_VERSION, .name = "scripted", .data = &envd_data_ops
+};
+
+static void scripted_done(struct scripted *s)
+{
+    envd_box_forget(&s->box);
+    envd_idle_done(&s->idle);
+    io_fd_done(&s->peer);
+}
+
+static void scripted_init(struct scripted *s, const char *reply, size_t n)
+{
+    memset(s, 0, sizeof *s);
+    s->peer.fd = -1;
+    envd_idle_init(&s->idle, io_loop_self());
+    envd_box_init(&s->box, &scripted_ops, &s->idle);
+    s->box.dial = scripted_dial;
+    s->box.base = "/workspace";
+    s->reply = reply;
+    s->n = n;
+}
+#define SCRIPTED(s, reply, n)                             \
+    SMX_CLEANUP(scripted_done) struct scripted s = { 0 }; \
+    scripted_init(&s, reply, n)
+#define BOX(s) ((struct provider_box *)(void *)&(s).box)
+
+/* --- processes ----------------------------------------------------------------------------------
+ */
+
+#define STREAM_HEAD                                                                    \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/connect+json\r\nTransfer-Encoding: " \
+    "chunked\r\n\r\n"
+
+static void envelope(struct smx_buf *out, uint8_t flags, const char *json)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf e = { 0 };
+    size_t at;
+
+    smx_buf_init(&e, 1024 * 1024);
+    at = rpc_begin(&e, flags);
+    smx_buf_append_str(&e, json);
+    rpc_end(&e, at);
+    smx_buf_appendf(out, "%zx\r\n", e.len);
+    smx_buf_append(out, e.data, e.len);
+    smx_buf_append_str(out, "\r\n");
+}
+
+/* A reply with these messages; the last one is the end of the stream. */
+static void script(struct smx_buf *out, const char *const *json)
+{
+    smx_buf_init(out, 1024 * 1024);
+    smx_buf_append_str(out, STREAM_HEAD);
+    for (; *json; json++)
+        envelope(out, json[1] ? 0 : RPC_FLAG_END, *json);
+    smx_buf_append_str(out, "0\r\n\r\n");
+}
+
+static const char *const true_argv[] = { "true", NULL };
+
+#define START "{\"event\":{\"start\":{\"pid\":7}}}"
+
+FIBER_TEST(a_process_from_start_to_end)
+{
+    static const char *const messages[] = { START, "{\"event\":{\"data\":{\"stdout\":\"aGkK\"}}}",
+        "{\"event\":{\"keepalive\":{}}}", "{\"event\":{\"data\":{\"stderr\":\"\"}}}",
+        "{ \"event\" : { \"data\" : { \"pty\" : \"aGkK\" } } }",
+        "{\"event\":{\"end\":{\"exitCode\":3,\"exited\":true,\"status\":\"exit status 3\"}}}", "{}",
+        NULL };
+    static const enum provider_event_kind kinds[] = { PROVIDER_EVENT_START, PROVIDER_EVENT_STDOUT,
+        PROVIDER_EVENT_STDERR, PROVIDER_EVENT_PTY, PROVIDER_EVENT_END };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    struct provider_process_spec spec = { .argv = true_argv };
+    struct provider_stream *p = NULL;
+    struct provider_event e = { 0 };
+
+    script(&reply, messages);
+    SCRIPTED(s, reply.data, reply.len);
+    s.keep_open = true;
+    ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+    for (size_t i = 0; i < SMX_ARRAY_LEN(kinds); i++) {
+        ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+        ASSERT_EQ(e.kind, kinds[i]);
+        ASSERT_EQ(e.pid, 7);
+        if (i == 1 || i == 3)
+            ASSERT_MEM(e.data, e.n, "hi\n", 3);
+    }
+    ASSERT_EQ(e.exit_code, 3);
+    ASSERT_EQ(provider_stream_next(p, &e, in_ms(2000), &s.err), -SMX_E_CLOSED);
+    provider_stream_close(p);
+    ASSERT_EQ(s.box.n_kept, 1); /* the connection is used again */
+}
+
+FIBER_TEST(ends_by_signal_and_by_time)
+{
+    static const struct {
+        const char *end;
+        uint64_t timeout_ms;
+        int code, signal;
+        bool timed_out;
+    } cases[] = {
+        { "{\"event\":{\"end\":{\"exitCode\":-1,\"status\":\"signal: killed\"}}}", 0, 137, 9,
+            false },
+        { "{\"event\":{\"end\":{\"exitCode\":-1,\"status\":\"signal: terminated\"}}}", 5, 143, 15,
+            false },
+        { "{\"event\":{\"end\":{\"exitCode\":-1,\"status\":\"signal: segmentation fault (core "
+          "dumped)\"}}}",
+            0, 139, 11, false },
+        { "{\"event\":{\"end\":{\"exitCode\":-1,\"status\":\"signal: signal 34\"}}}", 0, 162, 34,
+            false },
+        { "{\"event\":{\"end\":{\"exitCode\":-1}}}", 0, 137, 9, false },
+        { "{\"event\":{\"end\":{\"exited\":true}}}", 0, 0, 0, false },
+        { NULL, 5, 137, 9, true },
+    };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        static const char late[] =
+            "{\"error\":{\"code\":\"deadline_exceeded\",\"message\":\"context deadline exceeded\"}}";
+        const char *const with_end[] = { START, cases[i].end, "{}", NULL };
+        const char *const by_time[] = { START, late, NULL };
+        SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+        struct provider_process_spec spec = { .argv = true_argv,
+            .timeout_ms = cases[i].timeout_ms };
+        struct provider_stream *p = NULL;
+        struct provider_event e = { 0 };
+
+        script(&reply, cases[i].end ? with_end : by_time);
+        SCRIPTED(s, reply.data, reply.len);
+        ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+        ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+        ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+        ASSERT_EQ(e.kind, PROVIDER_EVENT_END);
+        ASSERT_EQ(e.exit_code, cases[i].code);
+        ASSERT_EQ(e.signal, cases[i].signal);
+        ASSERT_EQ(e.timed_out, cases[i].timed_out);
+        provider_stream_close(p);
+    }
+}
+
+FIBER_TEST(a_start_that_fails_says_why)
+{
+    static const struct {
+        const char *end;
+        int code;
+        const char *text;
+    } cases[] = {
+        { "{\"error\":{\"code\":\"invalid_argument\",\"message\":\"cwd '/x' does not exist\"}}",
+            SMX_E_INVALID, "cwd '/x' does not exist" },
+        { "{\"error\":{\"code\":\"unauthenticated\",\"message\":\"invalid username: 'x'\"}}",
+            SMX_E_INVALID, "invalid username" },
+        { "{\"error\":{\"code\":\"resource_exhausted\",\"message\":\"no more processes\"}}",
+            SMX_E_QUOTA, "no more processes" },
+        { "{\"error\":{\"code\":\"not_found\"}}", SMX_E_PROCESS_NOT_FOUND, "not_found" },
+        { "{}", SMX_E_PROTOCOL, "without" },
+        { "[]", SMX_E_INTERNAL, "" },
+    };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        const char *const messages[] = { cases[i].end, NULL };
+        SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+        struct provider_process_spec spec = { .argv = true_argv };
+        struct provider_stream *p = NULL;
+        int r;
+
+        script(&reply, messages);
+        SCRIPTED(s, reply.data, reply.len);
+        r = provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err);
+        ASSERT_TRUE(p == NULL);
+        if (cases[i].code != SMX_E_INTERNAL)
+            ASSERT_EQ(r, -cases[i].code);
+        ASSERT_TRUE(r < 0);
+        ASSERT_EQ(s.err.code, -r);
+        if (!strstr(s.err.msg, cases[i].text))
+            smx_test_fail(__FILE__, __LINE__, "no '%s' in: %s", cases[i].text, s.err.msg);
+    }
+}
+
+FIBER_TEST(streams_that_break_the_protocol)
+{
+    static const char *const replies[] = {
+        "",
+        "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+        "garbage\r\n\r\n",
+        STREAM_HEAD,
+        STREAM_HEAD "5\r\n\x00\xff\xff\xff\xff\r\n0\r\n\r\n",
+        STREAM_HEAD "zz\r\n",
+    };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(replies); i++) {
+        struct provider_process_spec spec = { .argv = true_argv };
+        struct provider_stream *p = NULL;
+
+        SCRIPTED(
+            s, replies[i], i == 5 ? sizeof STREAM_HEAD - 1 + 3 + 5 + 2 + 5 : strlen(replies[i]));
+        ASSERT_TRUE(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err) < 0);
+        ASSERT_TRUE(s.err.code != SMX_OK && s.err.msg[0]);
+        ASSERT_EQ(s.box.n_kept, 0);
+    }
+}
+
+FIBER_TEST(a_sandbox_that_goes_away_in_the_middle)
+{
+    static const char *const messages[] = { START, "{}", NULL };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    struct provider_process_spec spec = { .argv = true_argv };
+    struct provider_stream *p = NULL;
+    struct provider_event e;
+
+    script(&reply, messages);
+    SCRIPTED(s, reply.data, reply.len - 5 - (2 + 7 + 2) - 1);
+    ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+    ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+    ASSERT_EQ(provider_stream_next(p, &e, in_ms(2000), &s.err), -SMX_E_CLOSED);
+    provider_stream_close(p);
+}
+
+FIBER_TEST(a_silent_stream_times_out_and_goes_on)
+{
+    static const char *const messages[] = { START, "{}", NULL };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf more = { 0 };
+    struct provider_process_spec spec = { .argv = true_argv };
+    struct provider_stream *p = NULL;
+    struct provider_event e;
+    bool buffered = true;
+
+    script(&reply, messages);
+    smx_buf_init(&more, 1024);
+    envelope(&more, 0, "{\"event\":{\"data\":{\"stdout\":\"aGkK\"}}}");
+    SCRIPTED(s, reply.data, reply.len - 5 - (3 + 7 + 2));
+    s.keep_open = true;
+    ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+    ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+    ASSERT_EQ(provider_stream_next(p, &e, in_ms(5), &s.err), -SMX_E_TIMEOUT);
+    ASSERT_TRUE(provider_stream_fd(p, &buffered) != NULL);
+    ASSERT_FALSE(buffered);
+    ASSERT_OK(io_write(&s.peer, more.data, more.len, 1000, &s.err), &s.err);
+    ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+    ASSERT_MEM(e.data, e.n, "hi\n", 3);
+    provider_stream_close(p);
+    ASSERT_EQ(s.box.n_kept, 0); /* it was not read to its end */
+}
+
+/* --- calls --------------------------------------------------------------------------------------
+ */
+
+#define JSON_REPLY(status, text) \
+    "HTTP/1.1 " status "\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" text
+
+FIBER_TEST(answers_of_unary_calls)
+{
+    static const struct {
+        const char *reply;
+        int r;
+        const char *text;
+    } cases[] = {
+        { JSON_REPLY("200 OK",
+              "{\"entry\":{\"name\":\"x\",\"type\":\"FILE_TYPE_FILE\",\"path\":\"/x\","
+              "\"size\":\"12\",\"mode\":420,\"permissions\":\"-rw-r--r--\","
+              "\"owner\":\"root\",\"group\":\"root\"}}"),
+            0, "" },
+        { JSON_REPLY(
+              "404 Not Found", "{\"code\":\"not_found\",\"message\":\"file not found: /x\"}"),
+            -SMX_E_FILE_NOT_FOUND, "file not found: /x" },
+        { JSON_REPLY("409 Conflict", "{\"code\":\"already_exists\",\"message\":\"there\"}"),
+            -SMX_E_EXISTS, "there" },
+        { JSON_REPLY("401 Unauthorized", "{\"code\":\"unauthenticated\",\"message\":\"who\"}"),
+            -SMX_E_INVALID, "who" },
+        { JSON_REPLY("200 OK", "not json"), -SMX_E_PROTOCOL, "makes no sense" },
+        { JSON_REPLY("200 OK", ""), -SMX_E_PROTOCOL, "makes no sense" },
+        { JSON_REPLY("500 Oops", "<html>"), -SMX_E_PROTOCOL, "status 500" },
+        { "", -SMX_E_CLOSED, "" },
+    };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        struct provider_file f = { 0 };
+
+        SCRIPTED(s, cases[i].reply, strlen(cases[i].reply));
+        ASSERT_EQ(provider_stat(BOX(s), "x", NULL, &f, in_ms(2000), &s.err), cases[i].r);
+        if (cases[i].r == 0) {
+            ASSERT_EQ(f.size_bytes, 12);
+            ASSERT_EQ(f.mode, 0644);
+            ASSERT_EQ(f.type, PROVIDER_FILE_REGULAR);
+            provider_file_done(&f);
+        } else {
+            ASSERT_TRUE(strstr(s.err.msg, cases[i].text) != NULL);
+        }
+    }
+}
+
+FIBER_TEST(answers_of_file_transfers)
+{
+    static const struct {
+        const char *reply;
+        int r;
+    } reads[] = {
+        { "HTTP/1.1 206 Partial\r\nContent-Range: bytes 1-2/5\r\nContent-Length: 2\r\n\r\nbc", 0 },
+        { JSON_REPLY("404 Not Found", "{\"code\":404,\"message\":\"path '/x' does not exist\"}"),
+            -SMX_E_FILE_NOT_FOUND },
+        { JSON_REPLY("400 Bad", "{\"code\":400,\"message\":\"path '/x' is a directory\"}"),
+            -SMX_E_INVALID },
+        { JSON_REPLY("416 Range", "{}"), -SMX_E_INVALID },
+        { JSON_REPLY("200 OK", "whole although a part was asked for"), -SMX_E_PROTOCOL },
+    };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(reads); i++) {
+        struct provider_reader *rd = NULL;
+        uint64_t total = 0;
+        char data[8];
+
+        SCRIPTED(s, reads[i].reply, strlen(reads[i].reply));
+        ASSERT_EQ(provider_read_open(BOX(s), "x", NULL, 1, 2, &rd, &total, in_ms(2000), &s.err),
+            reads[i].r);
+        if (reads[i].r < 0)
+            continue;
+        ASSERT_EQ(total, 5);
+        ASSERT_EQ(provider_read(rd, data, sizeof data, in_ms(2000), &s.err), 2);
+        ASSERT_EQ(provider_read(rd, data, sizeof data, in_ms(2000), &s.err), 0);
+        provider_read_close(rd);
+    }
+}
+
+FIBER_TEST(a_cut_download_is_no_success)
+{
+    static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
+    struct provider_reader *rd = NULL;
+    uint64_t total = 0;
+    char data[16];
+
+    SCRIPTED(s, reply, sizeof reply - 1);
+    ASSERT_OK(
+        provider_read_open(BOX(s), "x", NULL, 0, UINT64_MAX, &rd, &total, in_ms(2000), &s.err),
+        &s.err);
+    ASSERT_EQ(total, 10);
+    ASSERT_EQ(provider_read(rd, data, sizeof data, in_ms(2000), &s.err), 3);
+    ASSERT_EQ(provider_read(rd, data, sizeof data, in_ms(2000), &s.err), -SMX_E_CLOSED);
+    provider_read_close(rd);
+}
+
+FIBER_TEST(a_full_disk_is_told_by_the_commit)
+{
+    static const char reply[] = JSON_REPLY("507 Full", "{\"code\":507,\"message\":\"no space\"}");
+    struct provider_writer *w = NULL;
+
+    SCRIPTED(s, reply, sizeof reply - 1);
+    ASSERT_OK(provider_write_open(BOX(s), "x", NULL, UINT64_MAX, &w, in_ms(2000), &s.err), &s.err);
+    ASSERT_OK(provider_write(w, "abc", 3, &s.err), &s.err);
+    ASSERT_EQ(provider_write_commit(w, in_ms(2000), &s.err), -SMX_E_DISK_FULL);
+}
+
+FIBER_TEST(arguments_that_cannot_be_sent)
+{
+    static char path[SMX_PATH_MAX + 10], user[400];
+    static const char *const none[] = { NULL };
+    struct provider_process_spec spec = { .argv = none };
+    struct provider_stream *p = NULL;
+    struct provider_reader *rd = NULL;
+    struct provider_file f;
+    uint64_t total;
+
+    memset(path, 'x', sizeof path - 1);
+    memset(user, 'u', sizeof user - 1);
+    SCRIPTED(s, "", 0);
+    ASSERT_EQ(provider_process_start(BOX(s), &spec, &p, in_ms(10), &s.err), -SMX_E_INVALID);
+    ASSERT_EQ(provider_stat(BOX(s), "x", user, &f, in_ms(10), &s.err), -SMX_E_INVALID);
+    ASSERT_EQ(provider_read_open(BOX(s), path, NULL, 0, 1, &rd, &total, in_ms(10), &s.err),
+        -SMX_E_INVALID);
+    ASSERT_EQ(provider_read_open(BOX(s), "x", NULL, 0, 0, &rd, &total, in_ms(10), &s.err),
+        -SMX_E_INVALID);
+    ASSERT_EQ(provider_signal(BOX(s), 1, 65, in_ms(10), &s.err), -SMX_E_INVALID);
+    ASSERT_EQ(s.dials, 0);
+}
+
+FIBER_TEST(idle_connections_are_bounded)
+{
+    static const char reply[] = "HTTP/1.1 204 No Content\r\n\r\n";
+    struct http_client *c[ENVD_IDLE_PER_BOX + 4];
+
+    SCRIPTED(s, reply, sizeof reply - 1);
+    s.keep_open = true;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(c); i++)
+        ASSERT_OK(provider_envd_get(BOX(s), &c[i], in_ms(1000), &s.err), &s.err);
+    for (size_t i = 0; i < SMX_ARRAY_LEN(c); i++) {
+        struct h1_head head;
+
+        ASSERT_OK(
+            http_client_send_all(c[i], H1_GET, SMX_VIEW("/health"), NULL, NULL, 0, &s.err) == 0 ||
+                    i + 1 < SMX_ARRAY_LEN(c)
+                ? 0
+                : -1,
+            &s.err);
+        (void)http_client_head(c[i], &head, in_ms(1000), &s.err);
+        provider_envd_put(BOX(s), c[i]);
+    }
+    ASSERT_TRUE(s.idle.n <= ENVD_IDLE_PER_BOX);
+    envd_idle_close(&s.idle, 0);
+    ASSERT_EQ(s.idle.n, 0);
+    ASSERT_EQ(s.box.n_kept, 0);
+}
