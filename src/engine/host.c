@@ -17,7 +17,13 @@
 #include "base/log.h"
 #include "base/str.h"
 
-enum { TERM_TIMEOUT_MS = 5000, KILL_TIMEOUT_MS = 10000, LOCK_TRIES = 3, HOLDER_SIZE = 64 };
+enum {
+    TERM_TIMEOUT_MS = 5000,
+    KILL_TIMEOUT_MS = 10000,
+    LOCK_WAIT_MS = 10000,
+    LOCK_STEP_MS = 5,
+    HOLDER_SIZE = 64
+};
 
 static int open_directory(int at, const char *name, mode_t mode, int *ret_fd, struct smx_err *err)
 {
@@ -100,27 +106,38 @@ static int record_self(int lock_fd)
     return 0;
 }
 
+/* A holder that is gone may leave the lock for a moment: a process that shared its descriptors
+ * while a user namespace was being made dies right after it. */
+static int await_lock(int fd, struct smx_err *err)
+{
+    uint64_t deadline = smx_deadline_in_ms(LOCK_WAIT_MS);
+    pid_t holder = 0;
+    int r;
+
+    while ((r = try_lock(fd, &holder)) == -EAGAIN) {
+        r = replace(fd, holder, err);
+        if (r < 0)
+            return r;
+        if (smx_now_ns() > deadline)
+            return smx_err_set(err, SMX_E_BUSY, "the state directory is locked");
+        poll(NULL, 0, LOCK_STEP_MS);
+        holder = 0;
+    }
+    return r < 0 ? smx_err_errno(err, -r, "locking the state directory") : 0;
+}
+
 static int take_lock(struct engine *e, struct smx_err *err)
 {
-    int r = -EAGAIN;
+    int r;
 
     e->lock_fd = openat(e->state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (e->lock_fd < 0)
         return smx_err_errno(err, errno, "opening the lock of the state directory");
-    for (int i = 0; i < LOCK_TRIES && r == -EAGAIN; i++) {
-        pid_t holder = 0;
-
-        r = try_lock(e->lock_fd, &holder);
-        if (r == -EAGAIN) {
-            int x = replace(e->lock_fd, holder, err);
-
-            if (x < 0)
-                return x;
-        }
-    }
-    if (r == 0)
-        r = record_self(e->lock_fd);
-    return r < 0 ? smx_err_errno(err, -r, "locking the state directory") : 0;
+    r = await_lock(e->lock_fd, err);
+    if (r < 0)
+        return r;
+    r = record_self(e->lock_fd);
+    return r < 0 ? smx_err_errno(err, -r, "writing the lock of the state directory") : 0;
 }
 
 /* --- directories -------------------------------------------------------------------------------

@@ -154,6 +154,14 @@ static bool has_ended(int pidfd)
     return poll(&p, 1, 0) == 1;
 }
 
+static int ended_at_once(const struct box *b, struct smx_err *err)
+{
+    if (b->why == ENGINE_REASON_EXPIRED)
+        return smx_err_set(err, SMX_E_SANDBOX_NOT_FOUND,
+            "sandbox '%s' not found: its deadline passed while it was made", b->m.id);
+    return smx_err_set(err, SMX_E_INTERNAL, "pid 1 of sandbox '%s' ended at once", b->m.id);
+}
+
 /* The record is written while the child works, and counts once the child has become the agent. */
 static int start_child(struct box *b, int box_fd, struct start *s, struct smx_err *err)
 {
@@ -171,7 +179,7 @@ static int start_child(struct box *b, int box_fd, struct start *s, struct smx_er
     if (r == 0)
         r = await_child(smx_take_fd(&s->status[0]), err);
     if (r == 0 && has_ended(b->pidfd))
-        r = smx_err_set(err, SMX_E_INTERNAL, "pid 1 of sandbox '%s' ended at once", b->m.id);
+        r = ended_at_once(b, err);
     if (r == 0)
         r = meta_commit(box_fd, err);
     return r == 0 ? watch_add(b, err) : r;

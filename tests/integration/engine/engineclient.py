@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import socket
 import string
 import struct
@@ -234,11 +235,30 @@ class Engine:
                     self.process.wait()
         self.gate.close()
         left = self.leftovers()
+        if left:
+            self.force()
         self.log.close()
         text = (self.root / "log").read_text()
         shutil.rmtree(self.root, ignore_errors=True)
         assert not left, f"left on the host: {left}\n{text}"
         return text
+
+    def force(self):
+        """After a failure: takes away what the engine left, so that one failed test does not fail the next."""
+        for _ in range(50):
+            for group in map(pathlib.Path, sorted(self.groups(), key=len, reverse=True)):
+                try:
+                    if group.name != self.instance:
+                        for pid in (group / "cgroup.procs").read_text().split():
+                            os.kill(int(pid), signal.SIGKILL)
+                    group.rmdir()
+                except OSError:
+                    pass
+            if not self.groups():
+                break
+            time.sleep(0.05)
+        for slot in self.slots():
+            os.unlink(f"/run/sandmux/slots/{slot}")
 
     # what is on the host
 
@@ -251,14 +271,20 @@ class Engine:
         return found
 
     def slots(self):
-        links = pathlib.Path("/run/sandmux/slots")
-        return [p.name for p in links.iterdir() if os.readlink(p) == str(self.state)] if links.is_dir() else []
+        found, links = [], pathlib.Path("/run/sandmux/slots")
+        for p in links.iterdir() if links.is_dir() else []:
+            try:
+                if os.readlink(p) == str(self.state):
+                    found.append(p.name)
+            except FileNotFoundError:
+                pass  # another engine's, gone meanwhile
+        return found
 
     def processes(self):
         """Processes of sandboxes and helpers that belong to this engine."""
         found = []
         for p in pathlib.Path("/proc").iterdir():
-            if not p.name.isdigit():
+            if not p.name.isdigit() or not alive(p.name):
                 continue
             try:
                 groups = (p / "cgroup").read_text()
@@ -286,6 +312,14 @@ class Engine:
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.02)
+
+
+def alive(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def until(condition, timeout=20):
