@@ -19,8 +19,8 @@ struct drain_entry {
 
 static char sink[16 * 1024];
 
-/* Leaves the epoll by name: a child that is between fork and exec holds a copy of the descriptor, and
- * closing ours would leave a registration behind that points at freed memory. */
+/* Leaves the epoll by name: a child that is between fork and exec holds a copy of the descriptor,
+ * and closing ours would leave a registration behind that points at freed memory. */
 static void entry_end(struct drain *d, struct drain_entry *e)
 {
     if (e->fd >= 0)

@@ -296,8 +296,24 @@ static void adopt_ends(struct process *p, struct ends *e)
     }
 }
 
-static int check_limits(
-    const struct agent *a, const struct envd_process_config *c, struct smx_err *err)
+/* An exit that is kept for a late Connect gives way to a command that wants to start: the limit is
+ * one of processes, and a busy second must not use up the next half minute. */
+static bool make_room(struct agent *a)
+{
+    if (a->processes.n < SMX_AGENT_PROCESSES_MAX)
+        return true;
+    SMX_LIST_FOREACH(it, &a->processes.all) {
+        struct process *p = SMX_LIST_ENTRY(it, struct process, node);
+
+        if (p->child.exited) {
+            leave_table(p);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check_limits(struct agent *a, const struct envd_process_config *c, struct smx_err *err)
 {
     size_t bytes = 0;
 
@@ -308,7 +324,7 @@ static int check_limits(
     if (bytes > SMX_ARGS_BYTES_MAX)
         return smx_err_set(
             err, SMX_E_INVALID, "arguments of more than %d bytes", SMX_ARGS_BYTES_MAX);
-    if (a->processes.n >= SMX_AGENT_PROCESSES_MAX)
+    if (!make_room(a))
         return smx_err_set(
             err, SMX_E_QUOTA, "more than %d processes at once", SMX_AGENT_PROCESSES_MAX);
     return 0;

@@ -1,4 +1,7 @@
 """A sandbox that takes all it can get: the host, the daemon and the neighbours go on working, and inspect says why it died."""
+import concurrent.futures
+import http.client
+import json
 import time
 
 import pytest
@@ -143,3 +146,21 @@ def test_cpu_limit_holds(daemon):
     used = float(box.exec(["python3", "-c", code], timeout_s=30)["stdout"])
     assert used < 1.6, used
     box.delete()
+
+
+def test_4500_commands_fifty_at_a_time(daemon, sandbox):
+    """More than the agent keeps of ended ones, and many between fork and exec while others' pipes come to their end."""
+    body = json.dumps({"command": ["/usr/bin/true"]})
+
+    def many(_):
+        c = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=120)
+        seen = set()
+        for _ in range(90):
+            c.request("POST", sandbox.path + "/exec", body, {"Content-Type": "application/json"})
+            reply = c.getresponse()
+            seen.add((reply.status, json.loads(reply.read()).get("exit_code")))
+        return seen
+
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        assert set().union(*pool.map(many, range(50))) == {(200, 0)}
+    assert sandbox.exec("echo alive")["stdout"] == "alive\n"
