@@ -51,6 +51,7 @@ def test_junit_results(tool, tmp_path):
     xml.write_text("""<testsuites><testsuite>
         <testcase classname="m" name="fine"/>
         <testcase classname="m" name="bad"><failure message="x"/></testcase>
+        <testcase classname="m" name="bad"><error message="teardown"/></testcase>
         <testcase classname="m" name="worse"><error message="x"/></testcase>
         <testcase classname="m" name="left"><skipped message="needs root"/></testcase>
         </testsuite></testsuites>""")
