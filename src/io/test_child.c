@@ -9,15 +9,23 @@
 #include "base/fd.h"
 #include "io/test_util.h"
 
-static int start(struct io_child *c, const char *script, const int *fds, size_t nfds)
+/* Arguments of exec are not const for reasons of history only. */
+#define ARG(literal) ((char *)(uintptr_t)(literal))
+
+static int start_program(struct io_child *c, char *const *argv, const int *fds, size_t nfds)
 {
-    char *argv[] = { (char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script,
-        NULL };
     struct io_child_spec spec = {
-        .path = "/bin/sh", .exec_fd = -1, .argv = argv, .fds = fds, .nfds = nfds
+        .path = argv[0], .exec_fd = -1, .argv = argv, .fds = fds, .nfds = nfds
     };
 
     return io_child_spawn(c, &spec, /* err= */ NULL);
+}
+
+static int start(struct io_child *c, const char *script, const int *fds, size_t nfds)
+{
+    char *argv[] = { ARG("/bin/sh"), ARG("-c"), ARG(script), NULL };
+
+    return start_program(c, argv, fds, nfds);
 }
 
 static const int quiet[] = { -1, -1, -1 };
@@ -55,7 +63,7 @@ FIBER_TEST(death_by_signal_is_reported)
 
 static int exec_error(const char *path, struct smx_err *err)
 {
-    char *argv[] = { (char *)(uintptr_t) "x", NULL };
+    char *argv[] = { ARG("x"), NULL };
     struct io_child_spec spec = { .path = path, .argv = argv, .fds = quiet, .nfds = 3 };
     struct io_child c;
     int r = io_child_spawn(&c, &spec, err);
@@ -83,7 +91,7 @@ static int refuse(void *arg)
 
 FIBER_TEST(prepare_gives_up_with_its_errno)
 {
-    char *argv[] = { (char *)(uintptr_t) "true", NULL };
+    char *argv[] = { ARG("true"), NULL };
     int code = EDQUOT;
     struct io_child_spec spec = {
         .path = "/bin/true", .argv = argv, .fds = quiet, .nfds = 3, .prepare = refuse, .arg = &code
@@ -96,8 +104,8 @@ FIBER_TEST(prepare_gives_up_with_its_errno)
     ASSERT_EQ(c.pid, -1);
 }
 
-/* Everything a script printed, through a pipe. */
-static void output_of(const char *script, int extra_fd, char *out, size_t size)
+/* Everything a program printed, through a pipe. */
+static void output_of(char *const *argv, char *out, size_t size)
 {
     int p[2] = { -1, -1 }, status;
     struct io_child c;
@@ -106,7 +114,7 @@ static void output_of(const char *script, int extra_fd, char *out, size_t size)
     ssize_t r;
 
     ASSERT_EQ(pipe2(p, O_CLOEXEC), 0);
-    ASSERT_EQ(start(&c, script, (int[]){ -1, p[1], extra_fd }, 3), 0);
+    ASSERT_EQ(start_program(&c, argv, (int[]){ -1, p[1], -1 }, 3), 0);
     smx_close(p[1]);
     ASSERT_EQ(io_fd_init(&f, p[0], /* err= */ NULL), 0);
     while (n + 1 < size && (r = io_read(&f, out + n, size - 1 - n, in_ms(10000), NULL)) > 0)
@@ -123,30 +131,36 @@ FIBER_TEST(no_descriptor_leaks_into_a_child)
     char out[256] = "";
     int leak = open("/dev/null", O_RDONLY), high = fcntl(leak, F_DUPFD, 500);
 
-    output_of("ls /proc/self/fd", -1, out, sizeof out);
+    output_of((char *[]){ ARG("/bin/ls"), ARG("/proc/self/fd"), NULL }, out, sizeof out);
     ASSERT_STR(out, "0\n1\n2\n3\n");
     smx_close(leak);
     smx_close(high);
 }
 
-/* Descriptors that change places: 0 <- 1, 1 <- 0 and 2 <- 2. */
+/* A file with that content, unlinked. */
+static int file_with(const char *text)
+{
+    char path[] = "/tmp/sandmux-test-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+
+    unlink(path);
+    if (write(fd, text, strlen(text)) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+        smx_test_fail(__FILE__, __LINE__, "writing '%s'", path);
+    return fd;
+}
+
+/* Ours are 0 for output and 1 for input; the child's 0 <- 1, 1 <- 0 and 2 <- 0. */
 FIBER_TEST(descriptors_may_trade_places)
 {
-    char path[] = "/tmp/sandmux-test-XXXXXX", text[16] = "";
-    int file = mkstemp(path),
-        saved[2] = { fcntl(0, F_DUPFD_CLOEXEC, 10), fcntl(1, F_DUPFD_CLOEXEC, 10) };
-    int status = -1;
+    int in = file_with("in"), out = file_with(""), status = -1;
+    int saved[2] = { fcntl(0, F_DUPFD_CLOEXEC, 10), fcntl(1, F_DUPFD_CLOEXEC, 10) };
     struct io_child c;
+    char text[16] = "";
 
-    ASSERT_TRUE(file >= 0);
-    ASSERT_EQ(write(file, "in", 2), 2);
-    ASSERT_EQ(lseek(file, 0, SEEK_SET), 0);
     fflush(stdout);
-    dup2(file, 1); /* input on 1, output on 0 */
-    smx_close(file);
-    file = open(path, O_RDWR | O_CLOEXEC | O_APPEND);
-    dup2(file, 0);
-    if (start(&c, "head -c 2; echo err >&2", (int[]){ 1, 0, 0 }, 3) == 0) {
+    dup2(out, 0);
+    dup2(in, 1);
+    if (start(&c, "cat; echo err >&2", (int[]){ 1, 0, 0 }, 3) == 0) {
         io_child_wait(&c, &status, SMX_FOREVER);
         io_child_done(&c);
     }
@@ -155,10 +169,10 @@ FIBER_TEST(descriptors_may_trade_places)
     smx_close(saved[0]);
     smx_close(saved[1]);
     ASSERT_EQ(status, 0);
-    ASSERT_EQ(pread(file, text, sizeof text, 0), 8);
-    ASSERT_STR(text, "ininerr\n");
-    smx_close(file);
-    unlink(path);
+    ASSERT_EQ(pread(out, text, sizeof text, 0), 6);
+    ASSERT_STR(text, "inerr\n");
+    smx_close(in);
+    smx_close(out);
 }
 
 static void nothing(int signo)
@@ -175,7 +189,9 @@ FIBER_TEST(child_starts_with_default_unblocked_signals)
     signal(SIGUSR2, nothing);
     sigfillset(&set);
     sigprocmask(SIG_BLOCK, &set, &old);
-    output_of("grep -E 'Sig(Blk|Ign)' /proc/self/status", -1, out, sizeof out);
+    output_of((char *[]){ ARG("/bin/grep"), ARG("-E"), ARG("Sig(Blk|Ign)"),
+                  ARG("/proc/self/status"), NULL },
+        out, sizeof out);
     sigprocmask(SIG_SETMASK, &old, NULL);
     signal(SIGUSR1, SIG_DFL);
     signal(SIGUSR2, SIG_DFL);
@@ -184,9 +200,8 @@ FIBER_TEST(child_starts_with_default_unblocked_signals)
 
 FIBER_TEST(environment_is_ours_or_what_is_given)
 {
-    char *argv[] = { (char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
-        (char *)(uintptr_t) "test \"$A-$B\" = 1-", NULL };
-    char *envp[] = { (char *)(uintptr_t) "A=1", NULL };
+    char *argv[] = { ARG("sh"), ARG("-c"), ARG("test \"$A-$B\" = 1-"), NULL };
+    char *envp[] = { ARG("A=1"), NULL };
     struct io_child_spec spec = {
         .path = "/bin/sh", .argv = argv, .envp = envp, .fds = quiet, .nfds = 3
     };
@@ -206,7 +221,7 @@ FIBER_TEST(environment_is_ours_or_what_is_given)
 
 FIBER_TEST(program_by_descriptor)
 {
-    char *argv[] = { (char *)(uintptr_t) "false", NULL };
+    char *argv[] = { ARG("false"), NULL };
     struct io_child_spec spec = {
         .exec_fd = open("/bin/false", O_PATH | O_CLOEXEC), .argv = argv, .fds = quiet, .nfds = 3
     };

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "io/priv.h"
 #include "io/test_util.h"
 
 static void append(char *log, char c)
@@ -420,6 +421,41 @@ FIBER_TEST(twenty_thousand_fibers)
     }
 }
 
+/* Where the mapping of the running fiber's stack begins: at its guard page. */
+static volatile char *guard_page(void)
+{
+    uintptr_t top = ((uintptr_t)io_fiber_self() + sizeof(struct io_fiber) + 4095) / 4096 * 4096;
+
+    return (volatile char *)(top - io_stack_bytes - 4096);
+}
+
+static void write_at(void *arg)
+{
+    guard_page()[*(size_t *)arg] = 1;
+}
+
+/* How a process ends whose fiber writes there. */
+static int status_of_write(size_t offset)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        on_loop(write_at, &offset);
+        _exit(0);
+    }
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+TEST(guard_page_lies_below_the_stack)
+{
+    ASSERT_EQ(status_of_write(4096), 0);
+    ASSERT_EQ(WTERMSIG(status_of_write(4095)), SIGSEGV);
+    ASSERT_EQ(WTERMSIG(status_of_write(0)), SIGSEGV);
+}
+
 static int descend(int depth)
 {
     volatile char frame[1024];
@@ -435,8 +471,8 @@ static void overflow(void *arg)
     *(volatile int *)arg = descend(0);
 }
 
-/* A write below the stack must not reach the neighbour: the process dies at once. */
-TEST(guard_page_stops_a_stack_overflow)
+/* The process dies at once. */
+TEST(stack_overflow_is_death_by_sigsegv)
 {
     int status = 0;
     pid_t pid = fork();

@@ -401,6 +401,41 @@ FIBER_TEST(fragments_with_pings_between_them)
     }
 }
 
+/* It goes out behind the frame that was under way, without another send. */
+FIBER_TEST(pong_waits_for_the_sender)
+{
+    enum { N = 900000, EXPECTED = 10 + N + 6 };
+    struct hand h;
+    struct ws_message m;
+    struct sending s = { .data = smx_alloc(N), .n = N, .r = 9 };
+    unsigned char *out = smx_alloc(EXPECTED + 100);
+    size_t n = 0;
+
+    hand_init(&h);
+    hand_start(&h, /* early= */ false);
+    s.ws = &h.ws;
+    spawn("send", send_one, &s);
+    io_yield();
+    ASSERT_EQ(s.r, 9);
+    frame(&h.b, 0x89, "ping", 4);
+    ASSERT_EQ(smx_write_full(h.peer, h.b.data, h.b.len), 0);
+    ASSERT_EQ(ws_recv(&h.ws, &m, in_ms(5), NULL), -SMX_E_TIMEOUT);
+    ASSERT_EQ(s.r, 9);
+    while (n < EXPECTED && s.r != -SMX_E_TIMEOUT) {
+        n += hand_answer(&h, out + n, EXPECTED + 100 - n);
+        io_yield();
+    }
+    ASSERT_EQ(n, EXPECTED);
+    ASSERT_MEM(out + 10 + N, 6,
+        "\x8a\x04"
+        "ping",
+        6);
+    smx_free(out);
+    smx_free((void *)(uintptr_t)s.data);
+    join_all();
+    hand_done(&h);
+}
+
 FIBER_TEST(bytes_one_at_a_time)
 {
     struct hand h;
