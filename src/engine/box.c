@@ -255,7 +255,7 @@ static void expired(void *arg)
 
 static int arm(struct box *b, struct smx_err *err)
 {
-    if (!b->m.has_deadline) {
+    if (!b->m.has_deadline || b->e->stopping) {
         io_timer_disarm(&b->timer);
         return 0;
     }

@@ -135,15 +135,20 @@ static int hand_start(struct hands *h, struct hand *hand, struct smx_err *err)
     return 0;
 }
 
+static void end_hand(struct hand *hand)
+{
+    kill(hand->pid, SIGKILL);
+    while (waitpid(hand->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    hand->pid = 0;
+}
+
 static void hand_stop(struct hand *hand)
 {
     if (hand->pid == 0)
         return;
     io_fd_done(&hand->sock);
-    kill(hand->pid, SIGKILL);
-    while (waitpid(hand->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    hand->pid = 0;
+    end_hand(hand);
 }
 
 int hands_start(struct hands *h, struct io_loop *loop, int boxes_fd, int trash_fd, int pool_fd,
@@ -155,11 +160,17 @@ int hands_start(struct hands *h, struct io_loop *loop, int boxes_fd, int trash_f
     return 0;
 }
 
+/* The loop is gone by now: its registrations are, too. */
 void hands_done(struct hands *h)
 {
-    for (size_t i = 0; i < HANDS_MAX; i++)
-        hand_stop(&h->v[i]);
-    hand_stop(&h->closer);
+    for (size_t i = 0; i <= HANDS_MAX; i++) {
+        struct hand *hand = i < HANDS_MAX ? &h->v[i] : &h->closer;
+
+        if (hand->pid == 0)
+            continue;
+        smx_close(smx_take_fd(&hand->sock.fd));
+        end_hand(hand);
+    }
 }
 
 /* A free hand, one that runs already if there is one. */

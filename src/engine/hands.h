@@ -28,7 +28,7 @@ struct hands {
 
 int hands_start(struct hands *h, struct io_loop *loop, int boxes_fd, int trash_fd, int pool_fd,
     struct smx_err *err);
-void hands_done(struct hands *h);
+void hands_done(struct hands *h); /* after the loop */
 /* [parks] until trash/<name> is gone. */
 int hands_remove(struct hands *h, const char *name, struct smx_err *err);
 /* [parks] the same for pool/<name>. */

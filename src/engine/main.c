@@ -220,6 +220,17 @@ static void signals_main(void *arg)
     io_signals_done(&s);
 }
 
+/* Before the loop goes: what is registered there. */
+static void disarm_all(struct engine *e)
+{
+    struct box *b;
+    size_t pos = 0;
+
+    e->stopping = true;
+    while ((b = smx_map_next(&e->boxes, &pos)) != NULL)
+        io_timer_disarm(&b->timer);
+}
+
 static void engine_done(struct engine *e)
 {
     struct box *b;
@@ -237,6 +248,8 @@ static void engine_done(struct engine *e)
     cgroups_done(&e->cgroups, /* remove= */ empty);
     smx_map_done(&e->boxes);
     smx_free(e->why);
+    smx_close(e->watch.fd);
+    smx_close(e->control.fd);
     smx_close(e->agent_fd);
     host_close(e);
 }
@@ -270,6 +283,7 @@ static int run(struct engine *e, struct smx_err *err)
         r = io_fiber_spawn(e->loop, "start", start_main, e, NULL, err);
     if (r == 0)
         r = io_loop_run(e->loop, err);
+    disarm_all(e);
     io_loop_free(e->loop);
     engine_done(e);
     return r < 0 || e->failed ? -1 : 0;

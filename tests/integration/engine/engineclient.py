@@ -228,7 +228,7 @@ class Engine:
         if self.process.poll() is None:
             try:
                 self.control_call("shutdown", all=True)
-                self.process.wait(30)
+                assert self.process.wait(30) == 0, "the engine did not end well (sanitizers say so by the code)"
             finally:
                 if self.process.poll() is None:
                     self.process.kill()
