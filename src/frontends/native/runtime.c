@@ -38,7 +38,9 @@ static void write_info(struct json_writer *w, struct core *core, const struct co
     json_kv_string(w, "runtime", rt->name);
     write_available(w, core);
     for (size_t i = 0; i < rt->n_info; i++) {
-        if (smx_streq(rt->info[i].value, "true") || smx_streq(rt->info[i].value, "false"))
+        if (!rt->info[i].value)
+            json_kv_null(w, rt->info[i].key);
+        else if (smx_streq(rt->info[i].value, "true") || smx_streq(rt->info[i].value, "false"))
             json_kv_bool(w, rt->info[i].key, smx_streq(rt->info[i].value, "true"));
         else
             json_kv_string(w, rt->info[i].key, rt->info[i].value);
