@@ -106,24 +106,46 @@ int smx_file_list(struct smx_client *c, const char *id, const char *path, unsign
     return r;
 }
 
+/* One entry comes as it is, not as a list. */
+static int stat_entry(
+    struct smx_client *c, const struct smx_buf *path, struct list_box *l, struct smx_err *err)
+{
+    struct call call = { .method = "GET", .path = path->data };
+    struct native_file *entry = smx_alloc(sizeof *entry);
+    int r;
+
+    if (!entry)
+        return smx_err_oom(err);
+    r = call_json(c, &call, &native_file_table, entry, &l->json, err);
+    if (r < 0) {
+        smx_free(entry);
+        return r;
+    }
+    l->wire.files = (struct json_array){ .v = entry, .n = 1 };
+    return fill_list(l, err);
+}
+
 int smx_file_stat(struct smx_client *c, const char *id, const char *path,
     struct smx_file_list **ret_list, struct smx_err *err)
 {
-    struct smx_file_list *l = NULL;
+    struct list_box *l = smx_alloc(sizeof *l);
     struct smx_buf b;
-    int r = file_path(&b, id, "/files", path, err);
+    int r;
 
+    if (!l)
+        return smx_err_oom(err);
+    r = file_path(&b, id, "/files", path, err);
     if (r == 0) {
         call_query(&b, "stat", "1");
-        r = list(c, &b, &l, err);
-    }
-    smx_buf_done(&b);
-    if (r == 0 && l->n != 1) {
-        smx_file_list_free(l);
-        return smx_err_set(err, SMX_E_PROTOCOL, "the daemon answered %zu entries for one", l->n);
+        r = smx_buf_check(&b, err);
     }
     if (r == 0)
-        *ret_list = l;
+        r = stat_entry(c, &b, l, err);
+    smx_buf_done(&b);
+    if (r < 0)
+        smx_file_list_free(&l->pub);
+    else
+        *ret_list = &l->pub;
     return r;
 }
 

@@ -22,14 +22,14 @@
  * _STDERR; else frames are plain output. Last a text {"exit":{...}} or {"error": problem}, then
  * close 1000. Before closing the server goes on reading (and drops) stdin until the client's close,
  * bounded, so that no reset overtakes the exit. A client that vanishes without close: a tty gets
- * SIGHUP, others go on. files            GET files?path=&depth=1 lists; &stat=1 answers one entry,
- * the path itself (links not followed). PUT files?path= makes a folder and its parents: 201 made,
- * 200 was there. POST files/move, native_move. PUT files/content?path=&mode=0644 sets the mode too.
- *                  `permissions` is octal text, "0644"; `type` is file, dir, symlink or other.
- * logs             always NDJSON, one native_log_line a line; follow=1 goes on until the sandbox is
- * deleted; tail=N. stats            one native_stats object; follow=1: NDJSON, one a second. events
- * SSE: "id: <seq>", "event: <type>", "data: <native_event>", a comment line as keepalive. keys POST
- * /api/keys native_key_create -> 201 native_key with `key` (shown once); GET -> {"items"}; DELETE
+ * SIGHUP, others go on. files            GET files?path=&depth=1 lists; &stat=1 answers the entry
+ * itself, one native_file (links not followed). PUT files?path= makes a folder and its parents: 201
+ * made, 200 was there. POST files/move, native_move. PUT files/content?path=&mode=0644 sets the
+ * mode too. `permissions` is octal text, "0644"; `type` is file, dir, symlink or other. logs always
+ * NDJSON, one native_log_line a line; follow=1 goes on until the sandbox is deleted; tail=N. stats
+ * one native_stats object; follow=1: NDJSON, one a second. events SSE: "id: <seq>", "event:
+ * <type>", "data: <native_event>", a comment line as keepalive. keys POST /api/keys
+ * native_key_create -> 201 native_key with `key` (shown once); GET -> {"items"}; DELETE
  *                  /api/keys/{id} -> 204. */
 #ifndef SMX_WIRE_NATIVE_NATIVE_H
 #define SMX_WIRE_NATIVE_NATIVE_H
@@ -45,7 +45,7 @@
 /* --- sandboxes ------------------------------------------------------------------------------- */
 
 struct native_resources {
-    double cpu;                          /* cores; 0: absent, the default, also below */
+    double cpu; /* cores; 0: absent, the default, also below */
     uint64_t memory_mib, disk_mib, pids;
 };
 
