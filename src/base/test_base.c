@@ -143,7 +143,7 @@ TEST(errors_carry_context_and_reason)
 TEST(map_finds_what_was_put_and_forgets_what_was_removed)
 {
     enum { N = 2000 };
-    static char keys[N][8];
+    static char keys[N][16];
     struct smx_map m;
 
     smx_map_init(&m);
