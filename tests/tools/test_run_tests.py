@@ -59,3 +59,11 @@ def test_junit_results(tool, tmp_path):
     tool.count_junit(xml, tally)
     assert tally.line() == "1 passed, 2 failed, 1 skipped"
     assert tally.failures == ["m::bad", "m::worse"] and tally.skips == ["m::left: needs root"]
+
+
+def test_a_sanitizer_report_is_a_failure(tool, tmp_path, capsys):
+    (tmp_path / "report.7").write_text("x\nSUMMARY: AddressSanitizer: 5 byte(s) leaked\n")
+    tally = tool.Tally()
+    tool.count_reports(tmp_path, tally)
+    assert tally.failures == ["sanitizer: SUMMARY: AddressSanitizer: 5 byte(s) leaked"]
+    assert "report.7" in capsys.readouterr().out
