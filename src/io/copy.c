@@ -30,6 +30,7 @@ static int pipe_get(struct copy *c)
 
     if (c->pipe[0] >= 0)
         return 0;
+    loop->copied = true;
     if (loop->npipes > 0) {
         loop->npipes--;
         c->pipe[0] = loop->pipes[loop->npipes][0];
@@ -55,6 +56,17 @@ static void pipe_put(struct copy *c)
         smx_close(c->pipe[1]);
     }
     c->pipe[0] = c->pipe[1] = -1;
+}
+
+void io_copy_trim(struct io_loop *loop)
+{
+    while (loop->npipes > 0) {
+        loop->npipes--;
+        smx_close(loop->pipes[loop->npipes][0]);
+        smx_close(loop->pipes[loop->npipes][1]);
+    }
+    smx_free(loop->scratch);
+    loop->scratch = NULL;
 }
 
 /* --- waiting --- */
@@ -89,6 +101,7 @@ static int scratch_get(struct smx_err *err)
 {
     struct io_loop *loop = io_loop_self();
 
+    loop->copied = true;
     if (!loop->scratch)
         loop->scratch = smx_alloc(IO_SCRATCH);
     return loop->scratch ? 0 : smx_err_oom(err);

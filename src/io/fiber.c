@@ -85,6 +85,7 @@ void *io_stack_get(struct io_stacks *s)
 
     if (!stack)
         stack = stack_pop(&s->cold, &s->ncold);
+    s->low = SMX_MIN(s->low, s->nwarm + s->ncold);
     return stack ? stack : stack_map();
 }
 
@@ -102,12 +103,25 @@ void io_stack_put(struct io_stacks *s, void *stack)
     }
 }
 
-void io_stacks_done(struct io_stacks *s)
+/* Frees up to n stacks, cold ones first. */
+static void stacks_free(struct io_stacks *s, size_t n)
 {
     void *stack;
 
-    while ((stack = stack_pop(&s->warm, &s->nwarm)) || (stack = stack_pop(&s->cold, &s->ncold)))
+    while (n-- > 0 &&
+           ((stack = stack_pop(&s->cold, &s->ncold)) || (stack = stack_pop(&s->warm, &s->nwarm))))
         stack_unmap(stack);
+}
+
+void io_stacks_trim(struct io_stacks *s)
+{
+    stacks_free(s, s->low);
+    s->low = s->nwarm + s->ncold;
+}
+
+void io_stacks_done(struct io_stacks *s)
+{
+    stacks_free(s, SIZE_MAX);
 }
 
 /* --- fibers --- */

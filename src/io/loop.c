@@ -13,7 +13,7 @@
 #include "io/priv.h"
 
 /* Fibers run between two looks at epoll: a look costs much more than a switch. */
-enum { TURN_FIBERS = 64, TURN_EVENTS = 128 };
+enum { TURN_FIBERS = 64, TURN_EVENTS = 128, TRIM_PERIOD_NS = 1000000000 };
 
 static _Thread_local struct io_loop *running;
 
@@ -45,6 +45,7 @@ int io_loop_new(struct io_loop **ret_loop, struct smx_err *err)
     smx_list_init(&loop->fibers);
     smx_list_init(&loop->wake.waiters);
     loop->wake.fd = -1;
+    loop->trim_period_ns = TRIM_PERIOD_NS;
     loop->epfd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epfd < 0)
         return smx_err_errno(err, errno, "creating an epoll descriptor");
@@ -63,22 +64,49 @@ static void run_ready(struct io_loop *loop)
     }
 }
 
+static bool has_spare(const struct io_loop *loop)
+{
+    return loop->stacks.nwarm + loop->stacks.ncold + loop->npipes > 0 || loop->scratch;
+}
+
+/* Called when the loop is about to sleep. Once a period, and no more when nothing is left to give
+ * back: then the loop sleeps for good. */
+static void trim(struct io_loop *loop, uint64_t now)
+{
+    if (loop->trim_ns != 0 && now >= loop->trim_ns) {
+        loop->trim_ns = 0;
+        io_stacks_trim(&loop->stacks);
+        if (!loop->copied)
+            io_copy_trim(loop);
+        loop->copied = false;
+    }
+    if (loop->trim_ns == 0 && has_spare(loop))
+        loop->trim_ns = now + loop->trim_period_ns;
+}
+
+/* Until when epoll may sleep: false for as long as it takes. */
+static bool sleep_time(struct io_loop *loop, struct timespec *ret)
+{
+    uint64_t now = smx_now_ns(), until = io_heap_next(&loop->heap);
+
+    trim(loop, now);
+    if (loop->trim_ns != 0)
+        until = SMX_MIN(until, loop->trim_ns);
+    if (until == SMX_FOREVER)
+        return false;
+    until = until > now ? until - now : 0;
+    *ret = (struct timespec){ (time_t)(until / SMX_NS_PER_S), (long)(until % SMX_NS_PER_S) };
+    return true;
+}
+
 static int ask_epoll(struct io_loop *loop, struct epoll_event *events)
 {
-    uint64_t next = io_heap_next(&loop->heap), now;
     struct timespec ts = { 0 };
-    const struct timespec *timeout = &ts;
+    bool limited = true;
 
-    if (smx_list_empty(&loop->ready)) {
-        now = next == SMX_FOREVER ? 0 : smx_now_ns();
-        if (next == SMX_FOREVER) {
-            timeout = NULL;
-        } else if (next > now) {
-            ts.tv_sec = (time_t)((next - now) / SMX_NS_PER_S);
-            ts.tv_nsec = (long)((next - now) % SMX_NS_PER_S);
-        }
-    }
-    return epoll_pwait2(loop->epfd, events, TURN_EVENTS, timeout, NULL);
+    if (smx_list_empty(&loop->ready))
+        limited = sleep_time(loop, &ts);
+    return epoll_pwait2(loop->epfd, events, TURN_EVENTS, limited ? &ts : NULL, NULL);
 }
 
 static int turn(struct io_loop *loop, struct smx_err *err)
@@ -143,13 +171,9 @@ void io_loop_free(struct io_loop *loop)
     if (loop->nfibers > 0)
         end_fibers(loop);
     io_pool_free(loop);
-    for (size_t i = 0; i < loop->npipes; i++) {
-        smx_close(loop->pipes[i][0]);
-        smx_close(loop->pipes[i][1]);
-    }
+    io_copy_trim(loop);
     io_stacks_done(&loop->stacks);
     io_heap_done(&loop->heap);
-    smx_free(loop->scratch);
     smx_close(loop->epfd);
     smx_free(loop);
 }

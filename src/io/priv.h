@@ -42,10 +42,11 @@ struct io_heap {
 
 enum { IO_STACKS_WARM = 32, IO_STACKS_COLD = 1024, IO_PIPES = 16, IO_SCRATCH = 64 * 1024 };
 
-/* Free stacks, linked through their top; warm ones still own their pages. */
+/* Free stacks, linked through their top; warm ones still own their pages. low: the fewest there
+ * were since the last trim, so nobody needed those. */
 struct io_stacks {
     void *warm, *cold;
-    size_t nwarm, ncold;
+    size_t nwarm, ncold, low;
 };
 
 struct io_loop {
@@ -64,6 +65,9 @@ struct io_loop {
     int pipes[IO_PIPES][2];    /* empty pipes for io_copy() */
     size_t npipes;
     char *scratch; /* IO_SCRATCH bytes, used between parks only */
+    /* What is kept for reuse goes when a period passed without a use for it. */
+    uint64_t trim_ns, trim_period_ns; /* trim_ns 0: nothing to trim */
+    bool copied;                      /* pipes or scratch were used since the last trim */
 };
 
 /* Beside IO_READ, IO_WRITE and IO_HUP in io_fd.ready. MAYBE: worth a try, but not known to be
@@ -95,6 +99,7 @@ int io_park(uint64_t deadline_ns);
 int io_check_cancel(void);
 void io_fiber_resume(struct io_loop *loop, struct io_fiber *f);
 void io_stacks_done(struct io_stacks *s);
+void io_stacks_trim(struct io_stacks *s);
 /* A stack of IO_STACK_BYTES usable bytes, or NULL. */
 void *io_stack_get(struct io_stacks *s);
 void io_stack_put(struct io_stacks *s, void *stack);
@@ -118,6 +123,9 @@ int io_fd_wait2(
     struct io_fd *a, unsigned a_events, struct io_fd *b, unsigned b_events, uint64_t deadline_ns);
 /* Fills err for a code that a wait returned. */
 int io_wait_failed(struct smx_err *err, int r, const char *doing);
+
+/* copy.c */
+void io_copy_trim(struct io_loop *loop);
 
 /* rw.c: after a system call of one's own */
 void io_read_blocked(struct io_fd *f); /* EAGAIN */

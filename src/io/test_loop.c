@@ -511,6 +511,32 @@ FIBER_TEST(stacks_are_reused)
     ASSERT_EQ(sum, 300);
 }
 
+/* What was kept for reuse goes in time, and then the loop has no reason to wake up again. */
+FIBER_TEST(unused_stacks_are_given_back)
+{
+    struct io_loop *loop = io_loop_self();
+    int sum = 0;
+
+    for (int i = 0; i < 100; i++)
+        spawn("deep", use_stack, &sum);
+    join_all();
+    ASSERT_EQ(loop->stacks.nwarm, IO_STACKS_WARM);
+    ASSERT_EQ(loop->stacks.ncold, 100 - IO_STACKS_WARM);
+    io_stacks_trim(&loop->stacks);
+    ASSERT_EQ(loop->stacks.nwarm + loop->stacks.ncold, 100);
+    for (int i = 0; i < 10; i++)
+        spawn("deep", use_stack, &sum);
+    join_all();
+    io_stacks_trim(&loop->stacks);
+    ASSERT_EQ(loop->stacks.nwarm + loop->stacks.ncold, 10);
+    loop->trim_period_ns = SMX_NS_PER_MS;
+    loop->trim_ns = 1;
+    while (loop->stacks.nwarm > 0)
+        io_sleep_until(in_ms(1));
+    io_sleep_until(in_ms(5));
+    ASSERT_EQ(loop->trim_ns, 0);
+}
+
 static void count_up(void *arg)
 {
     ++*(int *)arg;
