@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 
-enum { MAINTENANCE_MS = 1000, PRUNE_EVERY = 3600, RECOVER_EVERY = 5 };
+enum { MAINTENANCE_MS = 1000, PRUNE_EVERY = 3600 };
 
 /* --- background fibers --------------------------------------------------------------------- */
 
@@ -50,26 +50,14 @@ static bool has_dirty(const struct core *c)
     return false;
 }
 
-static bool has_unresolved(const struct core_rt *rt)
-{
-    SMX_LIST_FOREACH(it, &rt->core->all) {
-        const struct sbx *b = SMX_LIST_ENTRY(it, struct sbx, all);
-
-        if (b->rt == rt && b->lock.count > 0 &&
-            (b->pub.state == SANDBOX_DELETING || b->pub.state == SANDBOX_CREATING))
-            return true;
-    }
-    return false;
-}
-
 static void maintain(struct core *c, unsigned tick)
 {
     struct smx_err err = { 0 };
 
     if (has_dirty(c))
         sandbox_flush_dirty(c);
-    for (size_t i = 0; i < c->n_rt && tick % RECOVER_EVERY == 0; i++)
-        if (c->rt[i].provider && !c->rt[i].recovering && has_unresolved(&c->rt[i]))
+    for (size_t i = 0; i < c->n_rt; i++)
+        if (c->rt[i].provider && !c->rt[i].recovering && c->rt[i].next_look_ns <= smx_now_ns())
             recovery_run(&c->rt[i]);
     if (tick % PRUNE_EVERY == 1 &&
         store_prune(c->store, smx_now_unix_ms() - IDEM_KEPT_MS, ENDED_KEPT, &err) < 0)
@@ -245,7 +233,7 @@ static int start(struct core *c, const struct core_config *cfg, struct smx_err *
         r = recovery_load(c, err);
     for (size_t i = 0; i < c->n_rt && r == 0; i++) {
         open_provider(&c->rt[i]);
-        recovery_run(&c->rt[i]);
+        recovery_first(&c->rt[i]);
     }
     if (r == 0)
         r = store_idem_recover(c->store, err);

@@ -34,6 +34,9 @@ struct core_rt { /* one runtime name */
     bool probing;
     struct io_event probed;
     bool recovering, recover_again;
+    unsigned patience;     /* looks for which an interrupted create may still come to light */
+    unsigned looks;        /* since it was opened or reset: the first ones follow soon */
+    uint64_t next_look_ns; /* when registry and provider are compared again */
 };
 
 struct core_event_ring {
@@ -101,6 +104,7 @@ struct sbx {
     unsigned uses;
     bool detach;        /* the box goes with the last use */
     struct io_sem lock; /* one transition at a time */
+    uint64_t moved_ns;  /* when the lock was last given back */
     bool dirty;         /* the row is behind: a write failed */
     enum sandbox_state row_state;
     int64_t armed_unix_ms; /* when its lifetime began */
@@ -169,8 +173,10 @@ int core_event_now(struct core *c, const struct store_event *e, struct smx_err *
 /* recovery.c */
 int recovery_load(struct core *c, struct smx_err *err); /* rows into the registry */
 void recovery_run(struct core_rt *rt);                  /* [parks] against what the provider has */
-void recovery_start(struct core_rt *rt);                /* the same on a fiber */
-extern const struct provider_host recovery_host;        /* ctx: struct core_rt */
+/* [parks] the first time: waits a moment for creates that the last gateway had begun */
+void recovery_first(struct core_rt *rt);
+void recovery_start(struct core_rt *rt);         /* the same on a fiber */
+extern const struct provider_host recovery_host; /* ctx: struct core_rt */
 
 /* runtime.c */
 int runtime_boot(struct core *c, const struct core_config *cfg, struct smx_err *err);

@@ -1,20 +1,24 @@
 /* recovery.c - making registry and provider agree: at start, when a provider that was away is back,
- * and when it tells of a single sandbox. What the provider has is the truth about what runs; the
- * rows are the truth about what is ours.
+ * now and then, and when it tells of a single sandbox. What the provider has is the truth about
+ * what runs; the rows are the truth about what is ours.
  *
  *   row                 provider has it          provider does not
  *   creating            adopted when it is named or an idempotency key waits for it, and running;
- *                       else removed             deleted ("create_interrupted")
+ *                       else removed             deleted ("create_interrupted"), after a moment
  *   deleting            removed                  deleted
  *   any other           its state is taken over  deleted ("expired" when it was due, else "lost")
  *   none                removed
  *
- * A sandbox whose lock is taken is left to the holder: it is talking to the provider right now. */
+ * A sandbox whose lock is taken is left to the holder: it is talking to the provider right now. One
+ * that was changed after the provider was asked is left for the next look, as the answer may be
+ * older. Looks follow soon after a start: a provider may still be busy with what a gateway that
+ * died had asked for. */
 #include "core/internal.h"
 
 #include "base/log.h"
 
-enum { LIST_TIMEOUT_MS = 20000, RETRY_MS = 5000 };
+enum { LIST_TIMEOUT_MS = 20000, PATIENCE = 10, PATIENCE_STEP_MS = 150 };
+static const unsigned look_after_ms[] = { 1000, 4000, 15000, 60000 };
 
 /* --- rows into the registry ---------------------------------------------------------------- */
 
@@ -141,12 +145,19 @@ static void remove_found(struct sbx *b, const struct provider_info *info, const 
         smx_warn("sandbox %s could not be removed: %s", b->pub.id, err.msg);
 }
 
+static bool is_wanted(const struct sbx *b)
+{
+    return b->pub.name || b->idem_key;
+}
+
 static void resolve_found(struct sbx *b, const struct provider_info *info)
 {
-    bool wanted = b->pub.name || b->idem_key;
+    bool wanted = is_wanted(b);
 
     switch (b->pub.state) {
     case SANDBOX_CREATING:
+        if (wanted && info->state == PROVIDER_BOX_UNKNOWN)
+            return; /* it is being made; the next look adopts it */
         if (wanted && info->state == PROVIDER_BOX_RUNNING && attach(b, info) == 0)
             sandbox_follow(b, info->state, "adopted");
         else
@@ -177,6 +188,8 @@ static void resolve_missing(struct sbx *b)
 {
     int64_t expires = b->pub.expires_unix_ms;
 
+    if (b->pub.state == SANDBOX_CREATING && is_wanted(b) && b->rt->patience > 0)
+        return;
     if (b->pub.state == SANDBOX_CREATING)
         sandbox_follow(b, PROVIDER_BOX_GONE, "create_interrupted");
     else if (b->pub.state == SANDBOX_DELETING)
@@ -224,12 +237,12 @@ static struct sbx **collect(struct core_rt *rt, size_t *ret_n)
     return v;
 }
 
-static void resolve_rows(struct core_rt *rt, struct sbx **v, size_t n, const struct findings *f)
+static void resolve_rows(struct sbx **v, size_t n, const struct findings *f, uint64_t asked_ns)
 {
     for (size_t i = 0; i < n; i++) {
         struct sbx *b = v[i];
 
-        if (b->registered && io_sem_try(&b->lock)) {
+        if (b->registered && b->moved_ns < asked_ns && io_sem_try(&b->lock)) {
             const struct provider_info *info = find_info(b, &f->by_token, &f->by_id);
 
             sandbox_ref(&b->pub);
@@ -273,6 +286,7 @@ static void remove_strangers(
 static int recover_once(struct core_rt *rt, struct smx_err *err)
 {
     struct findings f = { 0 };
+    uint64_t asked_ns = smx_now_ns();
     struct sbx **v;
     size_t n = 0;
     int r;
@@ -287,7 +301,7 @@ static int recover_once(struct core_rt *rt, struct smx_err *err)
         r = smx_err_oom(err);
     if (r == 0) {
         remove_strangers(rt, v, n, &f);
-        resolve_rows(rt, v, n, &f);
+        resolve_rows(v, n, &f, asked_ns);
     }
     for (size_t i = 0; i < n; i++)
         sandbox_unref(&v[i]->pub);
@@ -315,9 +329,36 @@ void recovery_run(struct core_rt *rt)
         r = recover_once(rt, &err);
     } while (rt->recover_again && !rt->core->closing);
     rt->recovering = false;
+    rt->next_look_ns = smx_deadline_in_ms(look_after_ms[rt->looks]);
+    if (rt->looks + 1 < SMX_ARRAY_LEN(look_after_ms))
+        rt->looks++;
     if (r < 0)
         smx_warn("sandboxes of runtime '%s' could not be looked up and keep their last state: %s",
             rt->cfg.name, err.msg);
+}
+
+static bool has_interrupted(const struct core_rt *rt)
+{
+    SMX_LIST_FOREACH(it, &rt->core->all) {
+        const struct sbx *b = SMX_LIST_ENTRY(it, struct sbx, all);
+
+        if (b->rt == rt && b->pub.state == SANDBOX_CREATING)
+            return true;
+    }
+    return false;
+}
+
+void recovery_first(struct core_rt *rt)
+{
+    for (rt->patience = PATIENCE; rt->patience > 0; rt->patience--) {
+        recovery_run(rt);
+        if (!rt->provider || !has_interrupted(rt))
+            break;
+        io_sleep_until(smx_deadline_in_ms(PATIENCE_STEP_MS));
+    }
+    if (rt->patience == 0)
+        recovery_run(rt);
+    rt->patience = 0;
 }
 
 static void recovery_fiber(void *arg)
@@ -390,6 +431,7 @@ static void on_log(void *ctx, const char *provider_id, const char *line)
 
 static void on_reset(void *ctx)
 {
+    ((struct core_rt *)ctx)->looks = 0;
     recovery_start(ctx);
 }
 

@@ -59,20 +59,18 @@ char *pairs_encode(const struct json_pair *v, size_t n, struct smx_err *err)
 struct pairs_holder {
     struct json_map map;
 };
-static const struct json_field pairs_table_fields[] = {
-    { "pairs", JSON_MAP, offsetof(struct pairs_holder, map), JSON_REQUIRED },
+static const struct json_field pairs_field = {
+    "pairs",
+    JSON_MAP,
+    offsetof(struct pairs_holder, map),
+    JSON_REQUIRED,
 };
-static JSON_TABLE(pairs_table, pairs_holder);
 
 int pairs_decode(const char *json, struct json_pair **ret, size_t *ret_n, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_freep) char *doc = smx_asprintf("{\"pairs\":%s}", json);
-    struct pairs_holder h;
-    int r;
+    struct pairs_holder h = { 0 };
+    int r = json_decode_field(&pairs_field, json, strlen(json), &h, err);
 
-    if (!doc)
-        return smx_err_oom(err);
-    r = json_decode(&pairs_table, doc, strlen(doc), &h, err);
     if (r < 0)
         return r;
     *ret = h.map.v;

@@ -210,6 +210,7 @@ int sandbox_lock(struct sbx *b, struct smx_err *err)
 
 void sandbox_unlock(struct sbx *b)
 {
+    b->moved_ns = smx_now_ns();
     io_sem_release(&b->lock);
     sandbox_unref(&b->pub);
 }

@@ -138,6 +138,71 @@ FIBER_TEST(an_idempotency_key_adopts_too)
     core_idem_reply_done(&reply);
 }
 
+struct interrupted {
+    struct fixture a, b;
+    char id[SMX_ID_LEN + 1];
+};
+
+/* A crash in the create of a named sandbox; the provider has not made it yet. */
+static void interrupt_create(struct interrupted *t)
+{
+    struct crash crash = { &t->a, &t->b, FAKE_CREATE, false };
+    SANDBOX(sb);
+
+    ASSERT_OK(fixture_open(&t->a), &t->a.err);
+    t->a.cloud.after = take_copy;
+    t->a.cloud.ctx = &crash;
+    ASSERT_OK(make(&t->a, "box", &sb), &t->a.err);
+    t->a.cloud.after = NULL;
+    smx_strcpy(t->id, sizeof t->id, sb->id);
+    sandbox_unref(smx_take(&sb));
+    fixture_close(&t->a);
+    t->b.other = &t->a.cloud;
+}
+
+static void finish_late(void *arg)
+{
+    struct interrupted *t = arg;
+
+    io_sleep_until(in_ms(200));
+    fake_cloud_set(&t->a.cloud, t->id, PROVIDER_BOX_RUNNING, "", false);
+}
+
+FIBER_TEST(a_create_that_is_still_under_way_is_adopted)
+{
+    struct interrupted t;
+    SANDBOX(sb);
+
+    fixture_init(&t.a);
+    fixture_init(&t.b);
+    interrupt_create(&t);
+    fake_cloud_set(&t.a.cloud, t.id, PROVIDER_BOX_UNKNOWN, "", false);
+    spawn("finish", finish_late, &t);
+    ASSERT_OK(fixture_open(&t.b), &t.b.err);
+    ASSERT_OK(core_find(t.b.core, "box", &sb, &t.b.err), &t.b.err);
+    ASSERT_EQ(sb->state, SANDBOX_RUNNING);
+    ASSERT_STR(sb->id, t.id);
+    fixture_done(&t.b);
+    fixture_done(&t.a);
+}
+
+FIBER_TEST(a_create_that_never_reached_the_provider_is_forgotten)
+{
+    struct interrupted t;
+    SANDBOX(sb);
+
+    fixture_init(&t.a);
+    fixture_init(&t.b);
+    interrupt_create(&t);
+    fake_cloud_set(&t.a.cloud, t.id, PROVIDER_BOX_GONE, "", false);
+    ASSERT_OK(fixture_open(&t.b), &t.b.err);
+    ASSERT_EQ(core_find(t.b.core, "box", &sb, &t.b.err), -SMX_E_SANDBOX_NOT_FOUND);
+    ASSERT_OK(make(&t.b, "box", &sb), &t.b.err);
+    sandbox_unref(smx_take(&sb));
+    fixture_done(&t.b);
+    fixture_done(&t.a);
+}
+
 FIBER_TEST(a_crashed_request_without_a_sandbox_may_be_sent_again)
 {
     FIXTURE(f);
@@ -279,6 +344,32 @@ FIBER_TEST(changes_that_the_provider_tells_of_are_followed)
         io_sleep_until(in_ms(1));
     ASSERT_EQ(sb->state, SANDBOX_DELETED);
     ASSERT_STR(sb->reason, "expired");
+}
+
+FIBER_TEST(what_appears_after_the_start_is_found_too)
+{
+    FIXTURE(f);
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_EQ(fake_cloud_plant(&f.cloud, "iaaaaaaaaaaaaaaaaaaaa", "deadbeef"), 0);
+    for (unsigned i = 0; i < 3000 && fake_cloud_count(&f.cloud) > 0; i++)
+        io_sleep_until(in_ms(1));
+    ASSERT_EQ(fake_cloud_count(&f.cloud), 0);
+}
+
+FIBER_TEST(an_old_answer_does_not_undo_a_change)
+{
+    FIXTURE(f);
+    SANDBOX(sb);
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    f.cloud.fault[FAKE_LIST].delay_ms = 30;
+    f.cloud.host.reset(f.cloud.host.ctx);
+    io_sleep_until(in_ms(5));
+    ASSERT_OK(sandbox_stop(sb, &f.err), &f.err);
+    io_sleep_until(in_ms(60));
+    ASSERT_EQ(sb->state, SANDBOX_STOPPED);
 }
 
 FIBER_TEST(many_creates_while_the_provider_is_listed)

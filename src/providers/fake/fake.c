@@ -308,22 +308,25 @@ static int fake_stats(
     return 0;
 }
 
+/* The answer is as old as the call: a slow one shows what was, not what is. */
 static int fake_list(
     void *impl, struct provider_info **ret, size_t *ret_n, uint64_t deadline, struct smx_err *err)
 {
     struct fake_cloud *c = impl;
-    struct provider_info *v;
+    struct provider_info *v = smx_alloc_array(fake_cloud_count(c) + 1, sizeof *v);
     size_t n = 0;
     bool go;
-    int r = fake_call(c, FAKE_LIST, deadline, &go, err);
+    int r;
 
-    if (r < 0)
-        return r;
-    v = smx_alloc_array(fake_cloud_count(c) + 1, sizeof *v);
     if (!v)
         return smx_err_oom(err);
     SMX_LIST_FOREACH(it, &c->boxes)
         v[n++] = SMX_LIST_ENTRY(it, struct fake_vm, link)->info;
+    r = fake_call(c, FAKE_LIST, deadline, &go, err);
+    if (r < 0) {
+        smx_free(v);
+        return r;
+    }
     *ret = v;
     *ret_n = n;
     return 0;
