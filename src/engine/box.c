@@ -464,7 +464,7 @@ int box_start(struct box *b, const struct engine_request *req, struct smx_err *e
     b->why = ENGINE_REASON_NONE;
     b->ooms_told = 0;
     b->disk_allowed = 0;
-    b->next_look_ns = 0;
+    b->next_look_ns = b->looked_ns = 0;
     if (req->has_deadline) {
         put_deadline(b, true, req->deadline_ms);
         r = arm(b, err);

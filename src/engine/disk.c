@@ -5,8 +5,9 @@
  * host keeps a reserve: near it, the sandboxes that grew most are killed until the reserve is safe.
  *
  * How often a sandbox is looked at follows from how long it would take to fill what it has left at
- * DISK_RATE; when the file system did not change at all, nobody is looked at; the time that looking
- * takes is bounded to a tenth of one core. Between two looks RLIMIT_FSIZE bounds single files. */
+ * DISK_RATE; nobody is looked at twice while the file system did not change at all; the time that
+ * looking takes is bounded to a tenth of one core. Between two looks RLIMIT_FSIZE bounds single
+ * files. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ static void look(struct box *b)
 {
     uint64_t bytes = 0;
 
+    b->looked_ns = smx_now_ns();
     if (hands_usage(&b->e->hands, b->m.id, &bytes, NULL) < 0)
         return;
     if (b->disk_allowed == 0) /* the first look since it was started */
@@ -93,9 +95,12 @@ static void look(struct box *b)
     }
 }
 
+/* Nobody grew who was looked at after the file system last changed. */
 static bool is_due(const struct box *b, uint64_t now, bool everybody)
 {
-    return box_alive(b) && !b->deleted && (everybody || b->next_look_ns <= now);
+    if (!box_alive(b) || b->deleted || b->looked_ns > b->e->disk_changed_ns)
+        return false;
+    return everybody || b->next_look_ns <= now;
 }
 
 /* The ones to look at now, each with a reference. */
@@ -194,8 +199,8 @@ static void disk_main(void *arg)
         tell_ooms(e);
         near = room.available < room.reserve + RESERVE_MARGIN;
         tick = near ? NEAR_TICK_MS : TICK_MS;
-        if (room.available == before.available)
-            continue;
+        if (room.available != before.available)
+            e->disk_changed_ns = smx_now_ns();
         look_around(e, near);
         if (near && room.available < before.available)
             end_biggest_grower(e);

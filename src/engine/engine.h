@@ -74,7 +74,7 @@ struct box {
     bool deleted; /* off the table: waiters find it gone */
     uint64_t ooms_told;
     uint64_t disk_bytes, disk_last, disk_allowed;
-    uint64_t next_look_ns;
+    uint64_t next_look_ns, looked_ns;
 };
 
 struct box *box_find(struct engine *e, const char *id); /* borrowed, or NULL */

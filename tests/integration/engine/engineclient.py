@@ -17,6 +17,7 @@ import threading
 import time
 
 BUILD = pathlib.Path(os.environ.get("SMX_BUILD", pathlib.Path(__file__).resolve().parents[3] / "build")).resolve()
+SANITIZED = "asan" in BUILD.name or "tsan" in BUILD.name
 MESSAGE_MAX = 192 * 1024
 VERSION = 1
 

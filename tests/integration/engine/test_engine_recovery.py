@@ -69,6 +69,9 @@ def test_killed_in_the_middle_of_a_change(engine, op):
         engine.gate.send(op, id=id)
     time.sleep(0.004)
     engine.restart()
+    # one that was killed just before may be seen running for a moment
+    until(lambda: all(b["state"] != "running" or alive(b["pid"]) for b in engine.list()))
+    time.sleep(0.3)
     for b in engine.list():
         assert b["state"] in ("running", "paused", "stopped"), b
         if b["state"] != "running":
