@@ -1,6 +1,7 @@
 /* cmd_exec.c - exec, and the running of commands that run shares with it. */
 #include "cli/cli.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,9 +31,7 @@ static void write_stream(struct json_writer *w, const char *key, const struct sm
     bool text = smx_utf8_valid(data, b->len) && !memchr(data, '\0', b->len);
     char name[16];
 
-    smx_strcpy(name, sizeof name - 4, key);
-    if (!text)
-        strcat(name, "_b64");
+    snprintf(name, sizeof name, "%s%s", key, text ? "" : "_b64");
     json_key(w, name);
     if (text)
         json_string_n(w, data, b->len);

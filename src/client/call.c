@@ -295,12 +295,11 @@ static JSON_TABLE(items, detail);
 /* *ret: a sentence for people, or NULL; the caller frees it. */
 static void read_detail(const char *raw, char **ret)
 {
-    SMX_CLEANUP(smx_freep) char *doc = raw ? smx_asprintf("{\"detail\":%s}", raw) : NULL;
     const struct json_table *table = raw && raw[0] == '[' ? &items : &text;
-    struct detail d;
+    struct detail d = { 0 };
 
     *ret = NULL;
-    if (!doc || json_decode(table, doc, strlen(doc), &d, /* err= */ NULL) < 0)
+    if (!raw || json_decode_field(table->fields, raw, strlen(raw), &d, /* err= */ NULL) < 0)
         return;
     if (d.text)
         *ret = smx_take(&d.text);

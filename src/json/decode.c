@@ -654,13 +654,13 @@ int json_decode_field(
     const struct json_field *f, const char *data, size_t n, void *base, struct smx_err *err)
 {
     struct json_in in = { .start = data, .p = data, .end = data + n, .err = err };
-    struct json_at root = { .up = NULL };
+    struct json_at root = { .up = NULL }, at = { .up = &root, .key = smx_view_of(f->name) };
     uint64_t given;
     int r = check_document(&in);
 
     memset((char *)base + f->offset, 0, field_size(f));
     if (r == 0)
-        r = decode_field(&in, &root, f, base, &given, 0);
+        r = decode_field(&in, &at, f, base, &given, 0);
     r = finish(&in, r);
     if (r < 0) {
         free_field(f, (char *)base + f->offset);

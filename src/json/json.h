@@ -103,7 +103,8 @@ struct json_table {
 int json_decode(
     const struct json_table *t, const char *data, size_t n, void *ret, struct smx_err *err);
 /* A document that is one value, as row f describes it (a list, say), into base + f->offset; the
- * rest of base stays as it is. What it owns is freed by json_free() of a table that has the row. */
+ * rest of base stays as it is. Errors name it as if it stood in its object. What it owns is freed
+ * by json_free() of a table that has the row. */
 int json_decode_field(
     const struct json_field *f, const char *data, size_t n, void *base, struct smx_err *err);
 void json_free(const struct json_table *t, void *value);

@@ -280,7 +280,7 @@ TEST(a_document_may_be_one_value_of_a_row)
     ASSERT_EQ(v.map.set, false);
     json_free(&outer, &v);
     ASSERT_EQ(json_decode_field(array, "[{\"name\":\"a\"},{}]", 17, &v, &err), -SMX_E_INVALID);
-    ASSERT_STR(err.msg, "[1].name: is required");
+    ASSERT_STR(err.msg, "array[1].name: is required");
     ASSERT_TRUE(v.array.n == 0 && !v.array.v);
     ASSERT_EQ(json_decode_field(map, "{}x", 3, &v, &err), -SMX_E_INVALID);
     ASSERT_EQ(v.map.set, false);

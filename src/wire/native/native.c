@@ -49,19 +49,15 @@ static int check_command(const struct native_command *c, struct smx_err *err)
 
 int native_command_decode(const char *raw, struct native_command *ret, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_freep) char *doc = NULL;
     struct native_command c = { 0 };
-    struct command_box box;
+    struct command_box box = { 0 };
     const struct json_table *table;
     int r;
 
     if (!raw || (raw[0] != '"' && raw[0] != '['))
         return smx_err_set(err, SMX_E_INVALID, "command: must be a string or an array of strings");
     table = raw[0] == '"' ? &shell_box : &argv_box;
-    doc = smx_asprintf("{\"command\":%s}", raw);
-    if (!doc)
-        return smx_err_oom(err);
-    r = json_decode(table, doc, strlen(doc), &box, err);
+    r = json_decode_field(table->fields, raw, strlen(raw), &box, err);
     if (r < 0)
         return err && smx_starts(err->msg, "command") ? r : smx_err_wrap(err, r, "command");
     c.shell = box.shell;
