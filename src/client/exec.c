@@ -1,8 +1,14 @@
 /* exec.c - a command run to its end. The reply is read as NDJSON, so that output of any size costs
- * only what is kept; how an exec request is written stands here too, for process.c. */
+ * only what is kept; input that is too long for one request goes through a process with open
+ * streams. How an exec request is written stands here too, for process.c. */
 #include "client/exec.h"
 
+#include <errno.h>
+#include <poll.h>
+
 #include "sandmux/process.h"
+
+enum { STDIN_IN_REQUEST = 1024 * 1024 };
 
 struct result_box {
     struct smx_exec_result pub;
@@ -158,6 +164,83 @@ static int run(struct smx_client *c, const char *id, const struct smx_exec_spec 
     return r == 0 ? finish(b, err) : r;
 }
 
+/* --- long input ---------------------------------------------------------------------------------
+ */
+
+/* What has arrived. 1: the command has ended. */
+static int take_ready(struct smx_process *p, struct result_box *b, struct smx_err *err)
+{
+    struct smx_process_event e;
+    int r;
+
+    while ((r = smx_process_next(p, /* timeout_ms= */ 0, &e, err)) > 0) {
+        if (e.kind == SMX_PROCESS_STDOUT)
+            r = keep(b, &b->out, e.data, e.bytes, err);
+        else if (e.kind == SMX_PROCESS_STDERR)
+            r = keep(b, &b->errors, e.data, e.bytes, err);
+        else if (e.kind == SMX_PROCESS_EXITED) {
+            b->ended = true;
+            b->pub.exit_code = e.exit_code;
+            b->pub.signal = e.signal;
+            b->pub.timed_out = e.timed_out;
+            b->pub.duration_ms = e.duration_ms;
+            return 1;
+        }
+        if (r < 0)
+            return r;
+    }
+    return r == -SMX_E_TIMEOUT ? 0 : r;
+}
+
+/* Sends what the queue takes; a command that takes no more gets no more. */
+static void push(struct smx_process *p, struct smx_view *in, bool *closed)
+{
+    ssize_t n = *closed ? 0 : smx_process_write(p, in->p, in->n, 0, /* err= */ NULL);
+
+    if (n > 0) {
+        in->p += n;
+        in->n -= (size_t)n;
+    }
+    if (n < 0 || (in->n == 0 && !*closed)) {
+        smx_process_close_stdin(p, /* err= */ NULL);
+        *closed = true;
+    }
+}
+
+static int converse(struct smx_process *p, const struct smx_exec_spec *spec, struct result_box *b,
+    struct smx_err *err)
+{
+    struct smx_view in = { spec->stdin_data, spec->stdin_bytes };
+    bool closed = false;
+
+    for (;;) {
+        struct pollfd f = { .fd = smx_process_fd(p), .events = POLLIN };
+        int r;
+
+        push(p, &in, &closed);
+        r = take_ready(p, b, err);
+        if (r != 0)
+            return SMX_MIN(r, 0);
+        if (!closed || smx_process_wants_write(p))
+            f.events |= POLLOUT;
+        if (poll(&f, 1, -1) < 0 && errno != EINTR)
+            return smx_err_errno(err, errno, "waiting for the command");
+    }
+}
+
+static int run_stream(struct smx_client *c, const char *id, const struct smx_exec_spec *spec,
+    struct result_box *b, struct smx_err *err)
+{
+    struct smx_process *p;
+    int r = smx_process_start(c, id, spec, &p, err);
+
+    if (r < 0)
+        return r;
+    r = converse(p, spec, b, err);
+    smx_process_free(p);
+    return r == 0 ? finish(b, err) : r;
+}
+
 int smx_exec(struct smx_client *c, const char *id, const struct smx_exec_spec *spec,
     struct smx_exec_result **ret_result, struct smx_err *err)
 {
@@ -174,7 +257,10 @@ int smx_exec(struct smx_client *c, const char *id, const struct smx_exec_spec *s
     b->max = spec->max_output_bytes ? spec->max_output_bytes : SMX_EXEC_OUTPUT_DEFAULT;
     smx_buf_init(&b->out, b->max + 1 > b->max ? b->max + 1 : b->max);
     smx_buf_init(&b->errors, b->max + 1 > b->max ? b->max + 1 : b->max);
-    r = run(c, id, spec, b, err);
+    if (spec->stdin_bytes > STDIN_IN_REQUEST)
+        r = run_stream(c, id, spec, b, err);
+    else
+        r = run(c, id, spec, b, err);
     if (r < 0)
         smx_exec_result_free(&b->pub);
     else
