@@ -1,5 +1,6 @@
 /* floor.c - what the machine itself needs: fork+exec+wait of a program, at a concurrency.
- * floor [-c CONCURRENCY] [-n TOTAL] PROGRAM [ARG...] prints one JSON line: microseconds and rate. */
+ * floor [-c CONCURRENCY] [-n TOTAL] PROGRAM [ARG...] prints one JSON line: microseconds and rate.
+ */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

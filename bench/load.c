@@ -1,6 +1,6 @@
 /* load.c - one HTTP request, sent again and again over kept connections.
- * load [-c CONNECTIONS] [-n TOTAL] [-s STATUS] HOST PORT METHOD TARGET [BODY] prints one JSON line. BODY is JSON.
- * A reply of another status, or a broken connection, counts as an error. */
+ * load [-c CONNECTIONS] [-n TOTAL] [-s STATUS] HOST PORT METHOD TARGET [BODY] prints one JSON line.
+ * BODY is JSON. A reply of another status, or a broken connection, counts as an error. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -17,7 +17,8 @@ enum { REPLY_MAX = 1 << 20 };
 struct conn {
     int fd;
     double sent_at;
-    size_t len, need; /* bytes of this reply so far; all it will have, 0 while the head is incomplete */
+    size_t len,
+        need; /* bytes of this reply so far; all it will have, 0 while the head is incomplete */
     char *reply;
 };
 
@@ -27,10 +28,12 @@ static char want_status[8] = "200";
 
 static int dial(const char *host, const char *port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)bench_number(port)) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)bench_number(port)) };
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 
-    if (inet_pton(AF_INET, host, &a.sin_addr) != 1 || connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+    if (inet_pton(AF_INET, host, &a.sin_addr) != 1 ||
+        connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
         perror("connect");
         exit(1);
     }
