@@ -53,7 +53,8 @@ struct engine {
     struct gateway *gateway; /* NULL: none is connected */
     bool orphan;             /* the supervisor is gone */
     bool stopping;
-    char *why; /* creates cannot work because of this; NULL: they can */
+    uint64_t disk_changed_ns; /* when the file system was last seen to have changed */
+    char *why;                /* creates cannot work because of this; NULL: they can */
 };
 
 /* --- box.c: one sandbox ------------------------------------------------------------------------
