@@ -219,6 +219,7 @@ static unsigned ready_now(struct io_wait *w)
 {
     if (w->fd)
         return w->fd->fd < 0 ? IO_GONE : fd_ready(w->fd, w->events);
+    assert(w->event);
     return w->event->set;
 }
 
