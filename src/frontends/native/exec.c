@@ -34,9 +34,11 @@ struct run {
 static void feed(void *arg)
 {
     struct run *r = arg;
-    int e = provider_write_stdin(
-        r->use->box, r->pid, /* tty= */ false, r->in, r->n_in, SMX_FOREVER, /* err= */ NULL);
+    int e = 0;
 
+    if (r->n_in > 0)
+        e = provider_write_stdin(
+            r->use->box, r->pid, /* tty= */ false, r->in, r->n_in, SMX_FOREVER, /* err= */ NULL);
     if (e == 0) /* else it ended or closed its input: no fault of the caller */
         provider_close_stdin(r->use->box, r->pid, native_deadline(), /* err= */ NULL);
     r->feeder = NULL;

@@ -147,6 +147,10 @@ void native_file_move(struct http_exchange *x, const struct http_params *params,
     int r = native_body(x, &native_move_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
+        r = native_check_path("from", req.from, &err);
+    if (r == 0)
+        r = native_check_path("to", req.to, &err);
+    if (r == 0)
         r = native_use_begin(ctx, x, params, &use, &err);
     if (r == 0)
         r = provider_move(use.box, req.from, req.to, /* user= */ NULL, native_deadline(), &err);
@@ -250,6 +254,9 @@ static int take_file(
         smx_strcpy(u->path, sizeof u->path, part->filename);
     if (!*u->path)
         return smx_err_set(err, SMX_E_INVALID, "path: the field must come before the file");
+    r = native_check_path("path", u->path, err);
+    if (r < 0)
+        return r;
     r = native_store(u->box, u->path, UINT64_MAX, pull_part, m, &bytes, err);
     u->bytes += bytes;
     u->files += r == 0;

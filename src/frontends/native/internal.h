@@ -45,7 +45,9 @@ int native_use_begin(struct frontend *fe, struct http_exchange *x, const struct 
 void native_use_end(struct native_use *use);
 #define NATIVE_USE(name) SMX_CLEANUP(native_use_end) struct native_use name = { NULL, NULL }
 
-/* A required or optional path of the query; checked for length. The caller frees it. */
+/* A path that no file system could take names its field. */
+int native_check_path(const char *name, const char *path, struct smx_err *err);
+/* The required path of the query. The caller frees it. */
 int native_query_path(struct http_exchange *x, char **ret, struct smx_err *err);
 /* From now on the fiber is cancelled when the client goes away (for streams that fall silent). */
 void native_watch_client(struct http_exchange *x);

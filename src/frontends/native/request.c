@@ -2,6 +2,8 @@
  * of the query. */
 #include "frontends/native/internal.h"
 
+enum { COMPONENT_MAX = 255 };
+
 int native_body(struct http_exchange *x, const struct json_table *table, size_t max, void *ret,
     struct smx_buf *raw, struct smx_err *err)
 {
@@ -55,6 +57,23 @@ void native_use_end(struct native_use *use)
     use->box = NULL;
 }
 
+int native_check_path(const char *name, const char *path, struct smx_err *err)
+{
+    if (!*path)
+        return smx_err_set(err, SMX_E_INVALID, "%s: must name a path", name);
+    if (strlen(path) >= SMX_PATH_MAX)
+        return smx_err_set(err, SMX_E_INVALID, "%s: longer than %d bytes", name, SMX_PATH_MAX - 1);
+    while (*path) {
+        size_t n = strcspn(path, "/");
+
+        if (n > COMPONENT_MAX)
+            return smx_err_set(err, SMX_E_INVALID, "%s: a name in it is longer than %d bytes", name,
+                COMPONENT_MAX);
+        path += n + (path[n] == '/');
+    }
+    return 0;
+}
+
 int native_query_path(struct http_exchange *x, char **ret, struct smx_err *err)
 {
     SMX_CLEANUP(smx_freep) char *path = NULL;
@@ -62,10 +81,9 @@ int native_query_path(struct http_exchange *x, char **ret, struct smx_err *err)
 
     if (r < 0)
         return r;
-    if (!path || !*path)
-        return smx_err_set(err, SMX_E_INVALID, "path: the query must name a path");
-    if (strlen(path) >= SMX_PATH_MAX)
-        return smx_err_set(err, SMX_E_INVALID, "path: longer than %d bytes", SMX_PATH_MAX - 1);
+    r = native_check_path("path", path ? path : "", err);
+    if (r < 0)
+        return r;
     *ret = smx_take(&path);
     return 0;
 }

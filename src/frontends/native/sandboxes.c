@@ -143,6 +143,27 @@ static void note_sandbox(struct http_exchange *x, const struct sandbox *sb)
     smx_strcpy(frontend_request(x)->sandbox, sizeof frontend_request(x)->sandbox, sb->id);
 }
 
+/* Which settings are missing is what the caller needs to know. */
+static int name_missing(struct core *core, const char *runtime, struct smx_err *err)
+{
+    struct core_runtime_status status;
+    struct core_runtime rt;
+    struct smx_buf b;
+
+    core_runtime_status(core, &status);
+    if (core_runtime_get(core, runtime ? runtime : status.current, &rt, /* err= */ NULL) < 0)
+        return -SMX_E_NOT_CONFIGURED;
+    smx_buf_init(&b, 200);
+    smx_buf_appendf(&b, "Runtime '%s' is not properly configured", rt.name);
+    for (size_t i = 0; rt.missing && rt.missing[i]; i++)
+        smx_buf_appendf(&b, "%s%s", i ? ", " : ": set ", rt.missing[i]);
+    if (rt.unavailable && (!rt.missing || !rt.missing[0]))
+        smx_buf_appendf(&b, ": %s", rt.unavailable);
+    smx_err_set(err, SMX_E_NOT_CONFIGURED, "%s", b.data ? b.data : rt.name);
+    smx_buf_done(&b);
+    return -SMX_E_NOT_CONFIGURED;
+}
+
 /* --- create ----------------------------------------------------------------------------------- */
 
 static int create(struct frontend *fe, struct http_exchange *x, const struct native_create *req,
@@ -159,7 +180,7 @@ static int create(struct frontend *fe, struct http_exchange *x, const struct nat
     r = core_create(fe->core, &spec, ret, err);
     if (r == 0)
         note_sandbox(x, *ret);
-    return r;
+    return r == -SMX_E_NOT_CONFIGURED ? name_missing(fe->core, req->runtime, err) : r;
 }
 
 /* The reply is kept as it is sent: the same request gets the same bytes. */
@@ -277,7 +298,7 @@ static int ensure(struct frontend *fe, struct http_exchange *x, const char *name
     r = core_ensure(fe->core, &spec, ret, how, err);
     if (r == 0)
         note_sandbox(x, *ret);
-    return r;
+    return r == -SMX_E_NOT_CONFIGURED ? name_missing(fe->core, req->runtime, err) : r;
 }
 
 void native_sandbox_ensure(struct http_exchange *x, const struct http_params *params, void *ctx)

@@ -1,0 +1,89 @@
+"""Requests that no well-behaved client sends: each gets one clear typed error, and the daemon goes on."""
+import concurrent.futures
+import json
+import re
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.root
+
+
+def status_of(answer):
+    match = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)
+    return int(match.group(1)) if match else None
+
+
+@pytest.mark.parametrize("data,status", [
+    (b"nonsense\r\n\r\n", 400), (b"GET / HTTP/2.0\r\n\r\n", 505), (b"GET / HTTP/1.1\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400), (b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", 431),
+    (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+])
+def test_bad_heads_get_a_problem(daemon, data, status):
+    answer = daemon.raw(data)
+    assert status_of(answer) in (status, 400, 431), answer[:200]
+    body = json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    assert body["type"].startswith("urn:sandmux:error:") and body["hint"]
+
+
+@pytest.mark.parametrize("body", ['{"name":"a","name":"b"}', '{"name":"a\\u0000b"}', '{"metadata":{"a":1}}', '{"metadata":[]}', '{"timeout_s":1e400}',
+                                  '{"timeout_s":18446744073709551616}', '{"resources":{"gpu":1}}', '{"resources":5}', '{"env":{"":"x"}}', '{"template":""}',
+                                  '{"name":""}', '{"name":"UPPER"}', '{"name":"' + "n" * 64 + '"}', "[" * 5000, '{"a":' * 100, "\xff", "null", "5", "{} {}"])
+def test_bad_create_bodies(daemon, body):
+    reply = daemon.post("/api/sandboxes", data=body.encode("latin-1"))
+    assert reply.status_code in (404, 422) and reply.headers["Content-Type"] == "application/problem+json", reply.text
+    assert reply.json()["request_id"] == reply.headers["X-Request-Id"]
+
+
+def test_unknown_fields_are_named(daemon, module_sandbox):
+    for method, path, body, field in (("POST", "/api/sandboxes", {"tmplate": "base"}, "tmplate"), ("PUT", "/api/sandboxes/x", {"oops": 1}, "oops"),
+                                      ("PATCH", module_sandbox.path, {"timeout": 1}, "timeout"), ("POST", f"{module_sandbox.path}/exec", {"cmd": "x"}, "cmd"),
+                                      ("POST", f"{module_sandbox.path}/files/move", {"from": "a", "to": "b", "mode": 1}, "mode"),
+                                      ("POST", "/api/keys", {"name": "a", "admin": True}, "admin")):
+        reply = daemon.request(method, path, json=body)
+        assert reply.status_code == 422 and field in reply.json()["detail"], reply.text
+
+
+def test_bodies_beyond_their_limit_are_413_and_name_it(daemon, module_sandbox):
+    reply = daemon.post("/api/sandboxes", data=b'{"name":"' + b"x" * 2_000_000 + b'"}')
+    assert (reply.status_code, reply.json()["code"]) == (413, "payload_too_large") and "1048576" in reply.json()["detail"]
+    reply = daemon.post(f"{module_sandbox.path}/exec", data=b'{"command":"' + b"x" * 5_000_000 + b'"}')
+    assert reply.status_code == 413 and "4194304" in reply.json()["detail"]
+    too_many = {f"k{i}": "v" for i in range(65)}
+    assert daemon.post("/api/sandboxes", json={"metadata": too_many}).status_code == 422
+    assert daemon.post("/api/sandboxes", json={"metadata": {"k": "v" * 5000}}).status_code == 422
+    assert daemon.post("/api/sandboxes", json={"env": {f"E{i}": "v" for i in range(300)}}).status_code == 422
+    assert daemon.post("/api/sandboxes", json={"env": {"E": "v" * 200_000}}).status_code == 422
+
+
+def test_request_ids(daemon):
+    assert daemon.get("/healthz", headers={"X-Request-Id": "my-id_1.2"}).headers["X-Request-Id"] == "my-id_1.2"
+    for bad in ("a b", "x" * 65, "a\tb", "é"):
+        got = daemon.get("/healthz", headers={"X-Request-Id": bad.encode("latin-1")}).headers["X-Request-Id"]
+        assert re.fullmatch(r"req-[0-9a-f]{16}", got)
+    daemon.get("/api/sandboxes?secret=planted-query-1", headers={"X-Request-Id": "find-me-77"})
+    line = next(line for line in daemon.log().splitlines() if "find-me-77" in line)
+    assert "path=/api/sandboxes" in line and "status=200" in line and "planted-query" not in daemon.log()
+
+
+def test_methods_and_paths(daemon):
+    reply = daemon.delete("/api/sandboxes")
+    assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed") and reply.headers["Allow"] == "GET, HEAD, POST"
+    assert daemon.get("/nowhere").json()["code"] == "not_found"
+    assert daemon.get("/api/sandboxes/%ff%fe").status_code == 404
+    assert daemon.get("/api/sandboxes/a%2Fb").status_code == 404
+    assert daemon.get("/api/sandboxes/", headers={"E2b-Sandbox-Id": "x"}).status_code == 501
+    assert daemon.request("HEAD", "/api/sandboxes").status_code == 200
+    for query in ("limit=0", "limit=1001", "limit=1&limit=2", "limit=+1", "cursor=%zz", "state=nope", "cursor=garbage"):
+        reply = daemon.get(f"/api/sandboxes?{query}")
+        assert reply.status_code == 422 and query.split("=")[0] in reply.json()["detail"], reply.text
+
+
+def test_a_flood_of_bad_requests_leaves_nothing(daemon):
+    def bad(i):
+        return requests.post(daemon.url + "/api/sandboxes", data="{", timeout=60).status_code
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        assert set(pool.map(bad, range(500))) == {422}
+    assert daemon.get("/healthz").status_code == 200
