@@ -598,3 +598,42 @@ FIBER_TEST(tokens_are_stable_and_checked)
     ASSERT_OK(core_find(f.core, id, &again, &f.err), &f.err);
     ASSERT_TRUE(sandbox_token_check(again, token));
 }
+
+/* The n-th allocation fails, for every n: an error, nothing left, and the core works on. */
+FIBER_TEST(no_memory_at_any_moment_of_a_create)
+{
+    static char key[] = "k", value[] = "v";
+    const struct json_pair pair = { key, value };
+    struct core_create_spec spec = { .name = "box",
+        .project_id = "p",
+        .metadata = &pair,
+        .n_metadata = 1,
+        .env = &pair,
+        .n_env = 1,
+        .idempotency_scope = "s",
+        .idempotency_key = "k" };
+    FIXTURE(f);
+    unsigned failures = 0, n;
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    for (n = 1; n < 400; n++) {
+        SANDBOX(sb);
+        int r;
+
+        smx_mem_fail_after(n);
+        r = core_create(f.core, &spec, &sb, &f.err);
+        smx_mem_fail_after(0);
+        if (r == 0) {
+            ASSERT_EQ(sb->state, SANDBOX_RUNNING);
+            ASSERT_OK(sandbox_delete(sb, &f.err), &f.err);
+        } else {
+            ASSERT_EQ(r, -SMX_E_NO_MEMORY);
+            failures++;
+        }
+        ASSERT_EQ(fake_cloud_count(&f.cloud), 0);
+        ASSERT_EQ(core_find(f.core, "box", &sb, &f.err), -SMX_E_SANDBOX_NOT_FOUND);
+        if (r == 0 && n > 60)
+            break;
+    }
+    ASSERT_TRUE(failures > 10);
+}

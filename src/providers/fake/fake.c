@@ -214,6 +214,8 @@ static int fake_create(void *impl, const struct provider_create_spec *spec,
     r = box_new(c, vm->info.provider_id, ret_box, err);
     if (r == 0)
         *ret = vm->info;
+    else
+        vm_free(vm);
     return r;
 }
 
