@@ -455,6 +455,8 @@ int box_start(struct box *b, const struct engine_request *req, struct smx_err *e
 
     if (r == 0)
         r = disk_check_reserve(b->e, err);
+    if (r == 0)
+        r = disk_allow(b, err);
     if (r == 0 && b->e->why)
         r = smx_err_set(err, SMX_E_UNAVAILABLE, "local sandboxes are unavailable: %s", b->e->why);
     if (r == 0)
@@ -463,8 +465,6 @@ int box_start(struct box *b, const struct engine_request *req, struct smx_err *e
         return r;
     b->why = ENGINE_REASON_NONE;
     b->ooms_told = 0;
-    b->disk_allowed = 0;
-    b->next_look_ns = b->looked_ns = 0;
     if (req->has_deadline) {
         put_deadline(b, true, req->deadline_ms);
         r = arm(b, err);

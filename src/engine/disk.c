@@ -64,6 +64,19 @@ static uint64_t limit_of(const struct box *b)
     return SMX_MAX(b->m.resources.disk_mib * MIB, b->disk_allowed);
 }
 
+int disk_allow(struct box *b, struct smx_err *err)
+{
+    uint64_t bytes = 0;
+    int r = hands_usage(&b->e->hands, b->m.id, &bytes, err);
+
+    if (r < 0)
+        return r;
+    b->disk_bytes = b->disk_last = bytes;
+    b->disk_allowed = bytes > b->m.resources.disk_mib * MIB ? bytes + DISK_HEADROOM : 0;
+    b->next_look_ns = b->looked_ns = 0;
+    return 0;
+}
+
 /* When it could be over its limit at the earliest. */
 static uint64_t next_look(const struct box *b)
 {
@@ -83,8 +96,6 @@ static void look(struct box *b)
     b->looked_ns = smx_now_ns();
     if (hands_usage(&b->e->hands, b->m.id, &bytes, NULL) < 0)
         return;
-    if (b->disk_allowed == 0) /* the first look since it was started */
-        b->disk_allowed = bytes > b->m.resources.disk_mib * MIB ? bytes + DISK_HEADROOM : 1;
     b->disk_last = b->disk_bytes;
     b->disk_bytes = bytes;
     b->next_look_ns = next_look(b);

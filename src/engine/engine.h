@@ -122,6 +122,9 @@ void watch_remove(struct box *b);
 /* --- disk.c ------------------------------------------------------------------------------------
  */
 
+/* [parks] Before a stopped one starts: what it has already is forgiven, with some room to clear up.
+ */
+int disk_allow(struct box *b, struct smx_err *err);
 int disk_watch_start(struct engine *e, struct smx_err *err);
 /* -SMX_E_DISK_FULL when the host has no more than its reserve. */
 int disk_check_reserve(struct engine *e, struct smx_err *err);
