@@ -130,7 +130,7 @@ static bool use_one(int slot, void *arg)
 TEST(slots_belong_to_one_owner_until_it_lets_go)
 {
     char path[64], run[96], mine[96];
-    SMX_CLEANUP(smx_closep) int fd = scratch(path);
+    SMX_CLEANUP(smx_closep) SMX_UNUSED int fd = scratch(path);
     struct slots a, b;
     struct smx_err err = { 0 };
     int first = -1, second = -1, other = -1;
