@@ -264,6 +264,22 @@ FIBER_TEST(replies_are_framed_anew)
     }
 }
 
+/* Bytes behind a reply would be the next client's reply. */
+FIBER_TEST(a_connection_with_surplus_bytes_is_not_used_again)
+{
+    static const struct step steps[] = { { "\r\n\r\n",
+                                             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+                                             "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil" },
+        { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct relaying r = { .up = &u };
+    struct http_server *s = server_of(relay_handler, &r);
+
+    ASSERT_THROUGH(s, GET, "200:abc closed");
+    ASSERT_FALSE(r.reusable);
+    end_relaying(&r, s);
+}
+
 static const struct framing_case bad_replies[] = {
     { "", "", "502:connection_closed", false },
     { "", "HTTP/1.1 200 OK\r\nContent-", "502:connection_closed", false },
@@ -465,9 +481,11 @@ FIBER_TEST(a_leaving_client_is_seen_in_a_large_body)
     struct http_server *s = server_of(relay_handler, &r);
     struct smx_buf raw;
     struct io_fd c;
+    uint16_t port;
 
     smx_buf_init(&raw, 65536);
-    ASSERT_EQ(dial(s, &c), 0);
+    ASSERT_EQ(tcp_server(s, &port), 0);
+    ASSERT_EQ(tcp_dial(port, &c), 0);
     ASSERT_EQ(say(&c, GET), 0);
     ASSERT_TRUE(read_until(&c, &raw, "begin"));
     io_sleep_until(in_ms(20));
@@ -507,7 +525,7 @@ FIBER_TEST(upgrades_are_piped_with_early_bytes_of_both_sides)
                                              "Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n"
                                              "\r\nfirst" },
         { "early", "second" }, { "later", "third" }, { NULL, NULL } };
-    struct upstream u = scripted(steps, /* keep_open= */ false);
+    struct upstream u = scripted(steps, /* keep_open= */ true);
     struct relaying r = { .up = &u };
     struct http_server *s = server_of(relay_handler, &r);
     struct smx_buf raw;
@@ -522,7 +540,8 @@ FIBER_TEST(upgrades_are_piped_with_early_bytes_of_both_sides)
     ASSERT_TRUE(read_until(&c, &raw, "second"));
     ASSERT_EQ(say(&c, "later"), 0);
     ASSERT_TRUE(read_until(&c, &raw, "third"));
-    shutdown(c.fd, SHUT_WR);
+    ASSERT_FALSE(u.ended);
+    shutdown(c.fd, SHUT_WR); /* passed on: the upstream ends, and so does this side */
     ASSERT_TRUE(read_to_end(&c, &raw));
     ASSERT_STR(raw.data,
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

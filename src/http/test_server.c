@@ -285,6 +285,44 @@ FIBER_TEST(refusals_close)
     end_server(s);
 }
 
+/* The answer to a bad head is not lost to a reset although megabytes follow. */
+FIBER_TEST(refusals_arrive_while_the_client_is_sending)
+{
+    struct http_server *s = fresh_server();
+    struct smx_buf text;
+    char *got;
+
+    smx_buf_init(&text, 4 * 1024 * 1024);
+    smx_buf_append_str(&text, "POST / HTTP/1.1\r\n" HOST "Content-Length: +1000000\r\n\r\n");
+    smx_buf_reserve(&text, 1000000);
+    memset(text.data + text.len, 'x', 1000000);
+    text.len += 1000000;
+    got = talk_bytes(s, text.data, text.len, H1_GET, /* half_close= */ true);
+    ASSERT_TRUE(got && smx_starts(got, "400:") && smx_ends(got, " closed"));
+    smx_free(got);
+    smx_buf_done(&text);
+    end_server(s);
+}
+
+/* What follows a chunked body in the same packet is the next request. */
+FIBER_TEST(nothing_behind_a_chunked_body_is_lost)
+{
+    struct http_server *s = fresh_server();
+    struct smx_buf raw;
+    struct io_fd c;
+
+    smx_buf_init(&raw, 65536);
+    ASSERT_EQ(dial(s, &c), 0);
+    ASSERT_EQ(say(&c, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"), 0);
+    io_sleep_until(in_ms(10));
+    ASSERT_EQ(say(&c, "3\r\nabc\r\n0\r\n\r\n" GET), 0);
+    ASSERT_TRUE(read_until(&c, &raw, "\r\n\r\nok"));
+    ASSERT_TRUE(strstr(raw.data, "\r\n\r\nabcHTTP/1.1 200 OK\r\n") != NULL);
+    io_fd_done(&c);
+    smx_buf_done(&raw);
+    end_server(s);
+}
+
 FIBER_TEST(large_heads_are_refused)
 {
     struct http_server *s = fresh_server();
@@ -683,24 +721,6 @@ FIBER_TEST(free_without_drain_ends_connections)
         continue;
     ASSERT_EQ(n, 0);
     io_fd_done(&c);
-}
-
-static int tcp_server(struct http_server *s, uint16_t *port)
-{
-    char host[64];
-    int listener;
-
-    if (io_listen_tcp("127.0.0.1", 0, &listener, NULL) < 0 ||
-        io_local_address(listener, host, sizeof host, port, NULL) < 0)
-        return -1;
-    return http_server_listen(s, listener, "tcp", NULL);
-}
-
-static int tcp_dial(uint16_t port, struct io_fd *ret)
-{
-    int fd, r = io_connect_tcp("127.0.0.1", port, &fd, in_ms(1000), NULL);
-
-    return r < 0 ? r : io_fd_init(ret, fd, NULL);
 }
 
 static void handle_peer(struct http_exchange *x, void *ctx)

@@ -47,6 +47,24 @@ static inline int dial(struct http_server *s, struct io_fd *ret)
     return io_fd_init(ret, sv[1], /* err= */ NULL);
 }
 
+static inline int tcp_server(struct http_server *s, uint16_t *port)
+{
+    char host[64];
+    int listener;
+
+    if (io_listen_tcp("127.0.0.1", 0, &listener, NULL) < 0 ||
+        io_local_address(listener, host, sizeof host, port, NULL) < 0)
+        return -1;
+    return http_server_listen(s, listener, "tcp", NULL);
+}
+
+static inline int tcp_dial(uint16_t port, struct io_fd *ret)
+{
+    int fd, r = io_connect_tcp("127.0.0.1", port, &fd, in_ms(1000), NULL);
+
+    return r < 0 ? r : io_fd_init(ret, fd, NULL);
+}
+
 static inline int say(struct io_fd *c, const char *text)
 {
     return io_write(c, text, strlen(text), 1000, /* err= */ NULL);
