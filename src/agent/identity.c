@@ -10,6 +10,7 @@
 #include <linux/capability.h>
 #include <stdint.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -73,6 +74,7 @@ int identity_fs(const struct agent_user *u, struct smx_err *err)
         return smx_err_set(err, SMX_E_FORBIDDEN, "cannot act as user '%s'", u->name);
     self.fsuid = u->uid;
     self.fsgid = u->gid;
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a change of ids sets it to fs.suid_dumpable */
     return restore_caps(err);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -100,8 +101,13 @@ static void secure_self(void)
 
 static int open_listener(const struct options *o, int *ret_fd, struct smx_err *err)
 {
+    socklen_t size = sizeof(int);
+    int listening = 0;
+
     if (o->path)
         return io_listen_unix(o->path, 0600, ret_fd, err);
+    if (getsockopt(o->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
+        return smx_err_set(err, SMX_E_INVALID, "descriptor %d is no listening socket", o->fd);
     if (smx_fd_set_cloexec(o->fd, true, err) < 0)
         return smx_err_wrap(err, -SMX_E_INVALID, "the listening socket");
     *ret_fd = o->fd;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +77,8 @@ static void leave_table(void *arg)
     p->in_table = false;
     smx_list_del(&p->node);
     p->agent->processes.n--;
+    if (p->agent->processes.n == 0)
+        malloc_trim(0);
     process_unref(p);
 }
 
@@ -137,6 +140,7 @@ static void check_finished(struct process *p)
         outlet_close(&p->out[i]);
     }
     process_close_input(p);
+    smx_close(smx_take_fd(&p->terminal));
     wake_all(p);
 }
 

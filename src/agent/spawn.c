@@ -57,6 +57,7 @@ static struct {
     bool restore_nofile;
     int oom_fd;
     bool oom_raised;
+    bool share; /* memory, until a child executes */
     unsigned stuck;
 } spawner;
 
@@ -235,6 +236,15 @@ static void collect(void *arg)
         smx_deadline_in_ms(spawner.stuck++ < 50 ? COLLECT_MS : COLLECT_STUCK_MS));
 }
 
+/* A change of ids makes memory as dumpable as this says, and 1 would open ours to the user. */
+static bool may_share_memory(void)
+{
+    SMX_CLEANUP(smx_closep) int fd = open("/proc/sys/fs/suid_dumpable", O_RDONLY | O_CLOEXEC);
+    char value = '0';
+
+    return fd < 0 || read(fd, &value, 1) != 1 || value != '1';
+}
+
 void spawn_init(struct io_loop *loop)
 {
     struct rlimit now;
@@ -242,6 +252,7 @@ void spawn_init(struct io_loop *loop)
     spawner.loop = loop;
     smx_list_init(&spawner.plans);
     io_timer_init(&spawner.collect, collect, /* arg= */ NULL);
+    spawner.share = may_share_memory();
     spawner.oom_fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (getrlimit(RLIMIT_NOFILE, &spawner.nofile) < 0)
         return;
@@ -385,8 +396,9 @@ int spawn_start(const struct spawn_spec *spec, pid_t *ret_pid, struct smx_err *e
     if (!p)
         return smx_err_oom(err);
     set_oom(true);
-    pid = clone(child_main, stack, CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, p,
-        /* parent_tid= */ NULL, /* tls= */ NULL, &p->running);
+    pid =
+        clone(child_main, stack, (spawner.share ? CLONE_VM : 0) | CLONE_CHILD_CLEARTID | SIGCHLD, p,
+            /* parent_tid= */ NULL, /* tls= */ NULL, &p->running);
     if (pid < 0) {
         int e = errno;
 
@@ -394,6 +406,8 @@ int spawn_start(const struct spawn_spec *spec, pid_t *ret_pid, struct smx_err *e
         smx_err_errno(err, e, "starting '%.80s'", spec->cmd);
         return -SMX_E_NO_MEMORY;
     }
+    if (!spawner.share)
+        p->running = 0; /* the child has a plan of its own */
     smx_list_add(&spawner.plans, &p->node);
     if (spawner.collect.heap_index == SIZE_MAX)
         (void)io_timer_arm(&spawner.collect, spawner.loop, smx_deadline_in_ms(COLLECT_MS));

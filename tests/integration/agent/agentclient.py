@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("SMX_BUILD", ROOT / "build")).resolve()
 BINARY = BUILD / "sandmux-agent"
 SANITIZED = "asan" in BUILD.name or "tsan" in BUILD.name
-PATIENCE_S = 60  # catches hangs, measures nothing
+PATIENCE_S = 20  # catches hangs, measures nothing
 
 PASSWD = """root:x:0:0:root:/root:/bin/bash
 user:x:1000:1000::/home/user:/bin/bash
@@ -122,7 +122,7 @@ class Result:
 
     def __init__(self, stream):
         self.status, self.type = stream.status, stream.type
-        self.output = {"stdout": b"", "stderr": b"", "pty": b""}
+        self.output = {"stdout": bytearray(), "stderr": bytearray(), "pty": bytearray()}
         self.pid = self.end = None
         self.keepalives = 0
         self.largest = 0
@@ -142,7 +142,7 @@ class Result:
                 self.keepalives += 1
         assert stream.ended, "the stream broke off"
         self.error = stream.error
-        self.stdout, self.stderr, self.pty = (self.output[k] for k in ("stdout", "stderr", "pty"))
+        self.stdout, self.stderr, self.pty = (bytes(self.output[k]) for k in ("stdout", "stderr", "pty"))
 
     @property
     def code(self):
@@ -182,7 +182,8 @@ class Agent:
 
     def stop(self):
         alive = self.process.poll() is None
-        self.process.send_signal(signal.SIGKILL)
+        if alive:
+            os.kill(self.host_pid, signal.SIGKILL)  # pid 1: everything inside goes with it
         self.process.wait()
         assert alive, "the agent died"
 

@@ -214,6 +214,7 @@ def test_list_shows_what_runs(agent):
     assert reply == {"processes": [{"config": {"cmd": "sleep", "args": ["600"], "envs": {"A": "1"}, "cwd": "/tmp"},
                                     "pid": pid, "tag": "listed"}]}
     assert agent.signal(pid)[0] == 200
+    assert s.event()["end"]["status"] == "signal: killed"
     s.close()
     assert agent.unary(LIST, {}) == (200, {})
 

@@ -1,0 +1,126 @@
+"""The program itself: its options, its life without privilege, and what it costs."""
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+import pytest
+from agentclient import BINARY, SANITIZED, Agent, Connection, agent, basic, envelope, until  # noqa: F401 (a fixture)
+
+
+class Plain(Agent):
+    """Not in a namespace: on a socket that it makes itself, as the caller or as nobody."""
+
+    def __init__(self, directory, unprivileged):
+        self.directory = pathlib.Path(directory)
+        self.path = self.directory / "agent.sock"
+        command = [str(BINARY), "--listen", str(self.path)]
+        if unprivileged and os.geteuid() == 0:
+            os.chown(directory, 65534, 65534)
+            command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *command]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        until(self.healthy, "the agent did not answer")
+
+    @property
+    def host_pid(self):
+        return self.process.pid
+
+
+@pytest.fixture
+def plain():
+    directory = tempfile.mkdtemp(prefix="smx-agent-", dir="/tmp")
+    a = Plain(directory, unprivileged=True)
+    yield a
+    a.stop()
+    shutil.rmtree(directory)
+
+
+def test_without_privilege_other_users_are_refused(plain):
+    me = subprocess.run(["id", "-un", "65534" if os.geteuid() == 0 else str(os.geteuid())], capture_output=True,
+                        text=True).stdout.strip()
+    r = plain.run("id", "-un", user=me, cwd="/")
+    assert r.stdout.decode().strip() == me
+    r = plain.run("true", user="daemon", cwd="/")
+    assert r.error["code"] == "permission_denied" and "no privilege" in r.error["message"]
+    status, reply = plain.unary("/filesystem.Filesystem/MakeDir", {"path": str(plain.directory / "d")}, user="daemon")
+    assert (status, reply["code"]) == (403, "permission_denied")
+    assert plain.put(str(plain.directory / "f"), b"x", username="daemon")[0] == 403
+    assert plain.put(str(plain.directory / "f"), b"x", username=me)[0] == 200
+    assert plain.get(str(plain.directory / "f"), username=me)[2] == b"x"
+
+
+def test_without_privilege_orphans_are_reaped(plain):
+    me = subprocess.run(["id", "-un", "65534" if os.geteuid() == 0 else str(os.geteuid())], capture_output=True,
+                        text=True).stdout.strip()
+    assert plain.sh("for i in $(seq 50); do (setsid true &); done; exit 3", user=me, cwd="/").code == 3
+
+    def children():
+        return pathlib.Path(f"/proc/{plain.host_pid}/task/{plain.host_pid}/children").read_text()
+
+    until(lambda: children() == "", "children are left")
+
+
+@pytest.mark.parametrize("arguments,code,words", [
+    (["--help"], 0, "usage: sandmux-agent"), (["--version"], 0, "sandmux-agent "), (["--nosuch"], 2, "usage:"),
+    (["--listen-fd", "x"], 2, "'x' is no descriptor"), (["--listen-fd", "77"], 1, "is no listening socket"),
+    (["extra"], 2, "unexpected argument 'extra'"), (["--listen", "/nosuch/dir/socket"], 1, "cannot start"),
+    (["--listen", "/" + "x" * 200], 1, "cannot start"), ([], 1, "cannot start")])
+def test_options(arguments, code, words):
+    r = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=20, close_fds=True)
+    assert r.returncode == code and words in r.stdout + r.stderr
+
+
+def test_a_listener_that_is_no_socket_is_refused():
+    fd = os.open("/dev/null", os.O_RDWR)
+    r = subprocess.run([BINARY, "--listen-fd", str(fd)], capture_output=True, text=True, timeout=20, pass_fds=[fd])
+    os.close(fd)
+    assert r.returncode == 1 and "cannot start" in r.stderr
+
+
+@pytest.mark.skipif(SANITIZED, reason="sanitizers need a dynamic program")
+def test_the_program_is_static():
+    out = subprocess.run(["readelf", "-lW", BINARY], capture_output=True, text=True).stdout
+    assert "INTERP" not in out and "DYN" in out  # position-independent, without an interpreter
+
+
+def test_the_agent_is_not_dumpable(agent):
+    agent.put("/tmp/switch", b"x")  # after a change of ids, too
+    agent.run("true")
+    owner = os.stat(f"/proc/{agent.host_pid}/environ").st_uid
+    assert owner == 0
+    assert agent.sh("cat /proc/1/maps > /dev/null; echo $?").stdout != b"0\n"
+    status = pathlib.Path(f"/proc/{agent.host_pid}/status").read_text()
+    assert "Threads:\t1\n" in status
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer holds memory back")
+def test_memory_is_given_back(agent):
+    def private_kib():
+        text = open(f"/proc/{agent.host_pid}/smaps_rollup").read()
+        return sum(int(x.split()[1]) for x in text.splitlines() if x.startswith("Private_Dirty"))
+
+    agent.run("head", "-c", "20000000", "/dev/zero")
+    agent.put("/tmp/memory", bytes(30_000_000))
+    agent.get("/tmp/memory")
+    agent.sh("mkdir -p /tmp/mem; cd /tmp/mem; seq 1 5000 | xargs touch")
+    agent.unary("/filesystem.Filesystem/ListDir", {"path": "/tmp/mem"})
+    until(lambda: private_kib() < 2048, f"{private_kib()} KiB are held after load", seconds=10)
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs more")
+def test_an_idle_agent_is_small(plain):
+    text = open(f"/proc/{plain.host_pid}/smaps_rollup").read()
+    dirty = sum(int(x.split()[1]) for x in text.splitlines() if x.startswith("Private_Dirty"))
+    assert dirty < 200
+
+
+def test_termination(plain):
+    """Outside a sandbox it ends like any program."""
+    d = tempfile.mkdtemp(prefix="smx-agent-", dir="/tmp")
+    a = Plain(d, unprivileged=False)
+    a.process.send_signal(signal.SIGTERM)
+    assert a.process.wait(20) == -signal.SIGTERM
+    shutil.rmtree(d)
