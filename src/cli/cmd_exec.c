@@ -110,8 +110,6 @@ static int run_spec(struct cli *cli, const char *id, struct smx_exec_spec *spec,
     }
     if (smx_process_start(cli->client, id, spec, &process, &cli->err) < 0)
         return start_failed(cli);
-    if (!stdin_open && !spec->tty)
-        smx_process_close_stdin(process, /* err= */ NULL);
     status =
         cli->json ? run_json(cli, process, &options) : stream_run(cli, process, &options, &result);
     smx_process_free(process);

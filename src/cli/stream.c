@@ -252,6 +252,7 @@ int stream_run(struct cli *cli, struct smx_process *process, const struct stream
     p->options = options;
     p->result = ret_result;
     p->in_eof = !options->stdin_open;
+    p->eof_sent = !options->stdin_open && options->tty; /* a terminal is not typed at: no ^D */
     if (open_signals(p, raw) < 0 || (raw && terminal_raw(&cli->err) < 0))
         fail(p);
     tell_size(p);

@@ -315,7 +315,7 @@ class FakeDaemon:
             if not p.exists() and not p.is_symlink():
                 return self.missing(c, query["path"])
             if query.get("stat"):
-                return c.reply(200, {"files": [self.entry(p)]})
+                return c.reply(200, self.entry(p))
             if not p.is_dir():
                 return c.problem(422, "invalid_request", "path: not a folder")
             c.reply(200, {"files": [self.entry(x) for x in sorted(p.iterdir())]})

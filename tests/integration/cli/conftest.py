@@ -1,0 +1,163 @@
+"""The command line program and libsandmux against a real daemon (`sm`) or one that misbehaves (`fake`, `fm`)."""
+import json
+import os
+import pathlib
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+import fcntl
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from fake_daemon import FakeDaemon  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("SMX_BUILD", HERE.parent.parent.parent / "build")).resolve()
+SETTINGS = ("SANDMUX_", "SANDBOX_RUNTIME", "E2B_", "DAYTONA_", "RUNTIME_API_TOKEN", "LOG_LEVEL", "NO_COLOR", "CLICOLOR")
+
+PATIENCE_S = 60
+
+
+class Result(subprocess.CompletedProcess):
+    @property
+    def json(self):
+        return json.loads(self.stdout)
+
+    @property
+    def text(self):
+        return self.stdout.decode()
+
+    @property
+    def error(self):
+        return self.stderr.decode()
+
+
+class Cli:
+    """Calling it runs `sandmux ARGS...` against one daemon; stdin is empty unless `input` says otherwise."""
+
+    program = str(BUILD / "sandmux")
+
+    def __init__(self, url, home):
+        self.url, self.home = url, home
+
+    def env(self, **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
+        env.update(HOME=str(self.home), **more)
+        env.pop("XDG_RUNTIME_DIR", None)
+        if self.url:
+            env.setdefault("SANDMUX_URL", self.url)
+        return env
+
+    def __call__(self, *args, input=None, env=None, cwd=None, timeout=PATIENCE_S):
+        source = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+        r = subprocess.run([self.program, *map(str, args)], capture_output=True, timeout=timeout, cwd=cwd or self.home,
+                           env=self.env(**(env or {})), **source)
+        return Result(r.args, r.returncode, r.stdout, r.stderr)
+
+    def ok(self, *args, **more):
+        r = self(*args, **more)
+        assert r.returncode == 0, (args, r.returncode, r.error)
+        return r
+
+    def popen(self, *args, **more):
+        more.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen([self.program, *map(str, args)], env=self.env(), cwd=self.home, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, **more)
+
+    def terminal(self, *args, rows=40, cols=120):
+        return Terminal([self.program, *map(str, args)], self.env(TERM="xterm"), rows, cols)
+
+
+class Terminal:
+    """A program on a terminal of ours."""
+
+    def __init__(self, argv, env, rows, cols):
+        self.output = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            time.sleep(0.05)  # the size comes first
+            os.execve(argv[0], argv, env)
+        self.resize(rows, cols)
+
+    def resize(self, rows, cols):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def read(self, seconds):
+        ready, _, _ = select.select([self.fd], [], [], seconds)
+        if not ready:
+            return False
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:
+            return False
+        self.output += data
+        return bool(data)
+
+    def expect(self, text):
+        """Reads until the text has come; what came before it is dropped."""
+        end = time.monotonic() + PATIENCE_S
+        while text.encode() not in self.output:
+            self.read(0.2)
+            assert time.monotonic() < end, f"no {text!r} in {self.output!r}"
+        self.output = self.output.split(text.encode(), 1)[1]
+
+    def mode(self):
+        return termios.tcgetattr(self.fd)
+
+    def wait(self):
+        while self.read(0.1) or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            pass
+        mode = self.mode()
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.fd)
+        return status, mode
+
+
+@pytest.fixture
+def fake(tmp_path):
+    d = FakeDaemon(tmp_path)
+    yield d
+    try:
+        d.close()
+    except OSError:
+        pass
+
+
+@pytest.fixture
+def fm(fake, tmp_path):
+    return Cli(fake.url, tmp_path)
+
+
+@pytest.fixture
+def sm(daemon, tmp_path):
+    return Cli(f"unix:{daemon.socket}", tmp_path)
+
+
+@pytest.fixture
+def box(sandbox):
+    """The id of a real sandbox."""
+    return sandbox.id
+
+
+@pytest.fixture
+def lonely(tmp_path):
+    """No daemon anywhere: a state directory of its own, where one would be started."""
+    cli = Cli(None, tmp_path)
+    cli.state = tmp_path / "state"
+    plain = cli.env
+    cli.env = lambda **more: plain(**{"SANDMUX_STATE_DIR": str(cli.state), "SANDMUX_AUTO_IDLE_S": "2", **more})
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    yield cli
+    cli("shutdown", "--all")
