@@ -106,8 +106,11 @@ static int take_lock(struct supervisor *s, struct smx_err *err)
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (s->lock_fd < 0)
         return smx_err_errno(err, errno, "opening %s", path);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return lock_failed(s, err);
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        n = lock_failed(s, err);
+        smx_close(smx_take_fd(&s->lock_fd)); /* what lies in STATE is its holder's */
+        return n;
+    }
     n = snprintf(text, sizeof text, "%d\n", (int)getpid());
     if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, text, (size_t)n, 0) < 0)
         return smx_err_errno(err, errno, "writing %s", path);

@@ -157,7 +157,7 @@ static size_t gateway_fds(struct supervisor *s, int control, int fds[4], char *n
 
 static int spawn_gateway(struct supervisor *s, int control, char *const *envp, struct smx_err *err)
 {
-    char restarts[16], uid[16], names[64];
+    char restarts[16], uid[16], names[64], automatic[] = "--auto";
     char *argv[] = { (char[]){ "sandmux-gateway" }, (char[]){ "--state-dir" }, s->gateway_dir,
         (char[]){ "--daemon-uid" }, uid, (char[]){ "--restarts" }, restarts, NULL, NULL };
     int fds[4];
@@ -173,7 +173,7 @@ static int spawn_gateway(struct supervisor *s, int control, char *const *envp, s
     snprintf(restarts, sizeof restarts, "%u", s->gateway.restarts);
     snprintf(uid, sizeof uid, "%d", (int)geteuid());
     if (s->automatic)
-        argv[7] = (char[]){ "--auto" };
+        argv[7] = automatic;
     spec.nfds = gateway_fds(s, control, fds, names, sizeof names);
     return spawn_program(&s->gateway, &spec, err);
 }

@@ -315,8 +315,9 @@ class Daemon:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
                     pass
-        for top in pathlib.Path("/sys/fs/cgroup").glob(f"**/sandmux/{self.instance}"):
-            self.empty_cgroup(top)
+        for folder, names, _ in os.walk("/sys/fs/cgroup"):
+            if self.instance in names:
+                self.empty_cgroup(os.path.join(folder, self.instance))
         for line in reversed(open("/proc/self/mountinfo").readlines()):
             if line.split()[4].startswith(str(self.dir)):
                 subprocess.run(["umount", "-l", line.split()[4]], check=False)
