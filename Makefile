@@ -57,6 +57,7 @@ bench:
 	@bench/run --build $(BUILD)
 
 install: build
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson install -C $(BUILD)
 
 clean:
