@@ -330,7 +330,7 @@ static int attach_to(struct sandbox *sb, struct smx_err *err)
         sandbox_unlock(sbx_of(sb));
         if (sb->state == SANDBOX_DELETING)
             return smx_err_set(err, SMX_E_UNAVAILABLE,
-                "the last sandbox of that name is still being deleted: its runtime does not answer");
+                "the last sandbox of that name is still being deleted: its runtime is away");
         return 0;
     }
     r = sandbox_start(sb, err);

@@ -16,7 +16,7 @@ int envd_fields(
 
         if (n >= (int)sizeof plain)
             return smx_err_set(err, SMX_E_INVALID, "user: must have at most %d bytes", USER_MAX);
-        memcpy(code, "Basic ", 6);
+        smx_strcpy(code, sizeof code, "Basic ");
         smx_base64_encode(code + 6, plain, (size_t)n);
         h1_write_field(
             out, "Authorization", (struct smx_view){ code, 6 + smx_base64_size((size_t)n) });

@@ -159,7 +159,7 @@ FIBER_TEST(ends_by_signal_and_by_time)
 
     for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
         static const char late[] =
-            "{\"error\":{\"code\":\"deadline_exceeded\",\"message\":\"context deadline exceeded\"}}";
+            "{\"error\":{\"code\":\"deadline_exceeded\",\"message\":\"too late\"}}";
         const char *const with_end[] = { START, cases[i].end, "{}", NULL };
         const char *const by_time[] = { START, late, NULL };
         SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
