@@ -17,7 +17,7 @@ struct way {
 
 static void drop_buffer(struct way *w)
 {
-    http_pool_put(w->data);
+    http_block_put(w->data);
     w->data = NULL;
     w->pos = w->len = 0;
 }
@@ -49,10 +49,10 @@ static bool pull(struct way *w)
 {
     ssize_t n;
 
-    w->data = http_pool_get();
+    w->data = http_block_get();
     if (!w->data)
         return false;
-    n = io_read(w->from, w->data, HTTP_POOL_SIZE, SMX_FOREVER, /* err= */ NULL);
+    n = io_read(w->from, w->data, HTTP_BLOCK_SIZE, SMX_FOREVER, /* err= */ NULL);
     if (n < 0)
         return false;
     w->len = (size_t)n;

@@ -129,17 +129,17 @@ static int send_request(struct relay *r, struct smx_err *err)
 
 static int upload_chunked(struct relay *r)
 {
-    char *data = http_pool_get();
+    char *data = http_block_get();
     ssize_t n = data ? 1 : smx_err_oom(&r->upload_err);
     int sent = 0;
 
     while (n > 0 && sent == 0) {
-        n = http_body_read(r->x, data, HTTP_POOL_SIZE,
+        n = http_body_read(r->x, data, HTTP_BLOCK_SIZE,
             smx_deadline_in_ms(SMX_HTTP_STREAM_TIMEOUT_MS), &r->upload_err);
         if (n > 0)
             sent = http_client_write(r->c, data, (size_t)n, /* err= */ NULL);
     }
-    http_pool_put(data);
+    http_block_put(data);
     if (n == 0)
         sent = http_client_finish(r->c, /* err= */ NULL);
     /* The reply that is waited for will not come when the request cannot be completed. */
@@ -280,13 +280,13 @@ static ssize_t move_some(struct relay *r, struct smx_err *err)
         if (n < 0)
             return n;
     }
-    data = http_pool_get();
+    data = http_block_get();
     if (!data)
         return smx_err_oom(err);
-    n = http_client_read(c, data, HTTP_POOL_SIZE, SMX_FOREVER, err);
+    n = http_client_read(c, data, HTTP_BLOCK_SIZE, SMX_FOREVER, err);
     if (n > 0 && http_write(r->x, data, (size_t)n) < 0)
         n = smx_err_set(err, SMX_E_CANCELLED, "the client left");
-    http_pool_put(data);
+    http_block_put(data);
     return n;
 }
 

@@ -780,31 +780,49 @@ FIBER_TEST(connections_of_one_peer_are_bounded)
     end_server(s);
 }
 
+static struct http_server *shedding_server(uint64_t idle_ms)
+{
+    struct http_server_config cfg = { .handler = handle, .ctx = &seen, .shed_idle_ms = idle_ms };
+    struct http_server *s = NULL;
+
+    memset(&seen, 0, sizeof seen);
+    io_event_init(&seen.release);
+    return http_server_new(io_loop_self(), &cfg, &s, NULL) < 0 ? NULL : s;
+}
+
+FIBER_TEST(who_was_active_lately_is_not_shed)
+{
+    struct http_server *s = shedding_server(3600 * 1000);
+    struct io_fd c;
+
+    ASSERT_EQ(dial(s, &c), 0);
+    io_sleep_until(in_ms(5));
+    ASSERT_EQ(http_server_shed(s, 1), 0);
+    io_fd_done(&c);
+    end_server(s);
+}
+
 FIBER_TEST(the_longest_idle_is_shed_first)
 {
-    struct http_server_config cfg = { .handler = handle, .ctx = &seen, .shed_idle_ms = 10 };
-    struct http_server *s = NULL;
+    struct http_server *s = shedding_server(1);
     struct smx_buf raw;
     struct io_fd c[3];
     char data[16];
 
-    memset(&seen, 0, sizeof seen);
-    io_event_init(&seen.release);
     smx_buf_init(&raw, 65536);
-    ASSERT_EQ(http_server_new(io_loop_self(), &cfg, &s, NULL), 0);
     for (int i = 0; i < 3; i++) {
         ASSERT_EQ(dial(s, &c[i]), 0);
         io_sleep_until(in_ms(2));
     }
-    ASSERT_EQ(http_server_shed(s, 1), 0); /* nobody has been idle for long */
     ASSERT_EQ(say(&c[0], "GET /silence HTTP/1.1\r\n" HOST "\r\n"), 0);
-    io_sleep_until(in_ms(30));
+    ASSERT_TRUE(read_until(&c[0], &raw, ":\n"));
+    io_sleep_until(in_ms(10));
     ASSERT_EQ(http_server_shed(s, 1), 1);
     ASSERT_EQ(io_read(&c[1], data, sizeof data, in_ms(1000), NULL), 0);
     ASSERT_EQ(http_server_connections(s), 2);
     ASSERT_EQ(http_server_shed(s, 5), 1); /* the busy one stays */
     ASSERT_EQ(io_read(&c[2], data, sizeof data, in_ms(1000), NULL), 0);
-    ASSERT_TRUE(read_until(&c[0], &raw, ":\n"));
+    ASSERT_EQ(http_server_connections(s), 1);
     for (int i = 0; i < 3; i++)
         io_fd_done(&c[i]);
     smx_buf_done(&raw);

@@ -8,23 +8,45 @@
 
 /* --- pool --- */
 
-enum { POOL_KEPT = 16 };
-static _Thread_local struct {
+/* A request holds a buffer for moments only, so that a few serve all connections. */
+enum { POOL_KEPT = 4 };
+struct pool {
     char *free[POOL_KEPT];
     size_t n;
-} pool;
+};
+static _Thread_local struct pool buffers, blocks;
+
+static char *pool_get(struct pool *p, size_t size)
+{
+    return p->n > 0 ? p->free[--p->n] : smx_alloc(size);
+}
+
+static void pool_put(struct pool *p, char *buffer)
+{
+    if (buffer && p->n < POOL_KEPT)
+        p->free[p->n++] = buffer;
+    else
+        smx_free(buffer);
+}
 
 char *http_pool_get(void)
 {
-    return pool.n > 0 ? pool.free[--pool.n] : smx_alloc(HTTP_POOL_SIZE);
+    return pool_get(&buffers, HTTP_POOL_SIZE);
 }
 
 void http_pool_put(char *buffer)
 {
-    if (buffer && pool.n < POOL_KEPT)
-        pool.free[pool.n++] = buffer;
-    else
-        smx_free(buffer);
+    pool_put(&buffers, buffer);
+}
+
+char *http_block_get(void)
+{
+    return pool_get(&blocks, HTTP_BLOCK_SIZE);
+}
+
+void http_block_put(char *buffer)
+{
+    pool_put(&blocks, buffer);
 }
 
 int http_pool_buf_init(struct smx_buf *b, size_t max)

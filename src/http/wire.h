@@ -7,19 +7,18 @@
 #include "http/h1.h"
 #include "io/io.h"
 
-enum { HTTP_POOL_SIZE = 16 * 1024 };
+enum { HTTP_POOL_SIZE = 16 * 1024, HTTP_BLOCK_SIZE = 64 * 1024 };
 
-/* Buffers of HTTP_POOL_SIZE, some of them kept by each thread for its next request. NULL when the
+/* Buffers of HTTP_POOL_SIZE, a few of them kept by each thread for its next request. NULL when the
  * heap is empty. */
 char *http_pool_get(void);
 void http_pool_put(char *buffer); /* accepts NULL */
+/* The same of HTTP_BLOCK_SIZE, for moving bodies. */
+char *http_block_get(void);
+void http_block_put(char *buffer);
 /* A buffer for a head, from the pool; appends may grow it up to max. */
 int http_pool_buf_init(struct smx_buf *b, size_t max);
 void http_pool_buf_done(struct smx_buf *b);
-static inline void http_pool_putp(char **buffer)
-{
-    http_pool_put(*buffer);
-}
 
 /* Bytes data[pos..len) were read and not used yet. */
 struct http_in {
