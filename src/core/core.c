@@ -62,7 +62,7 @@ static void maintain(struct core *c, unsigned tick)
     if (tick % PRUNE_EVERY == 1 &&
         store_prune(c->store, smx_now_unix_ms() - IDEM_KEPT_MS, ENDED_KEPT, &err) < 0)
         smx_warn("old records were not removed: %s", err.msg);
-    store_checkpoint(c->store, &err);
+    store_checkpoint(c->store);
 }
 
 static void maintenance_fiber(void *arg)

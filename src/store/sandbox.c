@@ -101,11 +101,6 @@ int store_sandbox_put(struct store *st, struct store_sandbox *row, const struct 
     return store_do(st, sandbox_put, &p, flags, err);
 }
 
-uint64_t store_sandbox_serial_last(const struct store *st)
-{
-    return st->serial_last;
-}
-
 /* --- reading all: the worker copies the rows, the loop looks at them */
 
 struct row_node {

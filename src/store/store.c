@@ -318,22 +318,16 @@ int store_do(struct store *st, store_fn *fn, void *arg, unsigned flags, struct s
     return op.r;
 }
 
-static int nothing(struct store *st, void *arg, struct smx_err *err)
-{
-    return 0;
-}
-
-int store_checkpoint(struct store *st, struct smx_err *err)
+void store_checkpoint(struct store *st)
 {
     struct store_batch b = { .st = st, .checkpoint = true };
 
-    if (st->wal_pages < WAL_PAGES_IDLE || st->busy)
-        return 0;
+    if (st->busy || st->wal_pages < WAL_PAGES_IDLE) /* wal_pages is the batch's while one runs */
+        return;
     st->busy = true;
     smx_list_init(&b.ops);
     work(st, &b);
     pass_the_lead(st);
-    return store_do(st, nothing, NULL, 0, err);
 }
 
 static int probe(struct store *st, void *arg, struct smx_err *err)

@@ -28,7 +28,7 @@ int store_open(const char *state_dir, struct store **ret, struct smx_err *err);
 void store_close(struct store *st); /* [parks] */
 SMX_DEFINE_CLEANUP(struct store, store_close)
 /* [parks] copies the WAL into the database file if it has grown; for idle moments: callers wait. */
-int store_checkpoint(struct store *st, struct smx_err *err);
+void store_checkpoint(struct store *st);
 /* [parks] one cheap write that shows that the disk takes them. */
 int store_probe(struct store *st, struct smx_err *err);
 
@@ -85,7 +85,6 @@ typedef int(store_sandbox_fn)(void *ctx, const struct store_sandbox *row, struct
 int store_sandbox_each(struct store *st, store_sandbox_fn *fn, void *ctx, struct smx_err *err);
 /* [parks] the reason why the last sandbox of that name ended; *ret NULL: there was none. */
 int store_sandbox_ended(struct store *st, const char *name, char **ret, struct smx_err *err);
-uint64_t store_sandbox_serial_last(const struct store *st);
 
 /* --- idempotency */
 struct store_idem {
