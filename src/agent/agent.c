@@ -9,6 +9,7 @@
 #include "agent/files.h"
 #include "agent/fs_rpc.h"
 #include "agent/process_rpc.h"
+#include "agent/watch_rpc.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -26,6 +27,10 @@ static const struct call_route rpc_routes[] = {
     { ENVD_FS_MAKE_DIR, fs_rpc_make_dir },
     { ENVD_FS_MOVE, fs_rpc_move },
     { ENVD_FS_REMOVE, fs_rpc_remove },
+    { ENVD_FS_WATCH_DIR, watch_rpc_watch_dir, .stream = true },
+    { ENVD_FS_CREATE_WATCHER, watch_rpc_create_watcher },
+    { ENVD_FS_GET_WATCHER_EVENTS, watch_rpc_get_watcher_events },
+    { ENVD_FS_REMOVE_WATCHER, watch_rpc_remove_watcher },
 };
 
 int agent_user_find(struct agent *a, const char *name, struct agent_user *ret, struct smx_err *err)

@@ -20,6 +20,9 @@ struct agent {
     struct process_table processes;
     struct metrics metrics;
     struct io_sem file_children; /* free places for forked file calls */
+    struct smx_list watchers;    /* those that are polled */
+    size_t nwatchers;
+    size_t watches; /* directories of all watches */
     /* what /init set */
     struct envd_init_request settings;
 };

@@ -106,7 +106,10 @@ int filework_wait(struct filework *w, struct http_exchange *x, int *ret_errno)
     r = io_wait(waits, x ? 2 : 1, SMX_FOREVER);
     if (!w->child.exited)
         return r < 0 ? r : -SMX_E_CANCELLED;
-    *ret_errno = WIFEXITED(w->child.status) ? WEXITSTATUS(w->child.status) : EINTR;
+    if (WIFEXITED(w->child.status))
+        *ret_errno = WEXITSTATUS(w->child.status);
+    else /* SIGXFSZ: the disk limit, as far as it bounds a single file */
+        *ret_errno = WTERMSIG(w->child.status) == SIGXFSZ ? ENOSPC : EINTR;
     return 0;
 }
 

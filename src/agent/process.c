@@ -410,11 +410,11 @@ int process_start(struct agent *a, struct envd_start_request *request,
     return r;
 }
 
-int process_set_deadline(struct process *p, uint64_t ms)
+int process_set_deadline(struct process *p, uint64_t deadline_ns)
 {
     if (p->child.exited)
         return 0;
-    return io_timer_arm(&p->deadline, p->agent->loop, smx_deadline_in_ms(ms));
+    return io_timer_arm(&p->deadline, p->agent->loop, deadline_ns);
 }
 
 /* --- look-up --------------------------------------------------------------------------------- */

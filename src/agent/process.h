@@ -92,8 +92,8 @@ int process_write_some(struct process *p, const void *data, size_t n, struct smx
 /* Closes stdin; nothing to do when it is closed already. */
 void process_close_input(struct process *p);
 int process_resize(struct process *p, const struct envd_pty_size *size, struct smx_err *err);
-/* Ends it that many milliseconds from now. */
-int process_set_deadline(struct process *p, uint64_t ms);
+/* Kills it and all that belongs to it at that moment. */
+int process_set_deadline(struct process *p, uint64_t deadline_ns);
 /* status and error of the end event; status is "" while it runs. */
 enum { PROCESS_STATUS_SIZE = 64 };
 void process_status(

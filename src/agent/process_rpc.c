@@ -8,43 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/kill.h"
+#include "agent/stream_clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
-
-/* A stream that was silent that long gives its buffers back. */
-enum { TRIM_AFTER_MS = 1000, TIMEOUT_HEADER_MAX_DIGITS = 10 };
 
 struct stream {
     struct call *call;
     struct listener listener;
-    bool starter; /* Start: the deadline is the process's */
-    uint64_t deadline_ns, keepalive_ms;
-    uint64_t last_ns; /* of the last event */
-    bool trimmed;
+    bool starter; /* Start: the deadline is the process's, which tells */
+    struct stream_clock clock;
 };
-
-/* --- headers --------------------------------------------------------------------------------- */
-
-static enum rpc_code read_timeout(struct call *c, uint64_t *ret_ms)
-{
-    int r = call_field_u64(c->x, "Connect-Timeout-Ms", UINT64_C(9999999999), ret_ms);
-
-    if (r >= 0)
-        return RPC_OK;
-    return call_fail(c, RPC_INVALID_ARGUMENT,
-        "parse timeout: Connect-Timeout-Ms must be a number of milliseconds");
-}
-
-static uint64_t keepalive_ms(const struct http_exchange *x)
-{
-    uint64_t s = ENVD_KEEPALIVE_S;
-
-    /* Anything else means the default. */
-    if (call_field_u64(x, "Keepalive-Ping-Interval", 86400, &s) < 1 || s == 0)
-        s = ENVD_KEEPALIVE_S;
-    return s * 1000;
-}
 
 /* --- events ---------------------------------------------------------------------------------- */
 
@@ -68,7 +41,7 @@ static int send_event(
     rpc_end(&out, start);
     r = out.failed ? -SMX_E_NO_MEMORY : http_write(s->call->x, out.data, out.len);
     smx_buf_done(&out);
-    s->last_ns = smx_now_ns();
+    stream_clock_sent(&s->clock);
     return r;
 }
 
@@ -121,8 +94,7 @@ static enum step send_step(struct stream *s)
     if (l->sent != p->chunk_number) {
         r = http_write(s->call->x, p->chunk.data, p->chunk.len);
         process_chunk_sent(l);
-        s->last_ns = smx_now_ns();
-        s->trimmed = false;
+        stream_clock_sent(&s->clock);
         return r < 0 ? STEP_GONE : STEP_AGAIN;
     }
     if (s->starter && p->deadline_hit) {
@@ -140,28 +112,23 @@ static enum step send_step(struct stream *s)
 
 static enum step timeout_step(struct stream *s)
 {
-    uint64_t now = smx_now_ns();
+    struct process *p = s->listener.process;
 
-    if (now >= s->deadline_ns) {
+    switch (stream_clock_due(&s->clock)) {
+    case STREAM_DEADLINE:
         call_stream_end(s->call, RPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return STEP_ENDED;
-    }
-    if (now >= s->last_ns + s->keepalive_ms * SMX_NS_PER_MS)
+    case STREAM_KEEPALIVE:
         return send_event(s, fill_keepalive) < 0 ? STEP_GONE : STEP_AGAIN;
-    if (!s->trimmed && now >= s->last_ns + TRIM_AFTER_MS * SMX_NS_PER_MS) {
-        s->trimmed = true;
+    case STREAM_TRIM:
         http_trim(s->call->x);
-        if (s->listener.process->chunk_pending == 0)
-            smx_buf_done(&s->listener.process->chunk);
+        if (p->chunk_pending == 0)
+            smx_buf_done(&p->chunk);
+        break;
+    case STREAM_NOTHING:
+        break;
     }
     return STEP_AGAIN;
-}
-
-static uint64_t next_deadline(const struct stream *s)
-{
-    uint64_t next = SMX_MIN(s->deadline_ns, s->last_ns + s->keepalive_ms * SMX_NS_PER_MS);
-
-    return s->trimmed ? next : SMX_MIN(next, s->last_ns + TRIM_AFTER_MS * SMX_NS_PER_MS);
 }
 
 /* Waits for output (the leader), a chunk of the leader, the end, a time, or the client to leave. */
@@ -179,7 +146,7 @@ static enum step wait_step(struct stream *s)
         w[n] = (struct io_wait){ .fd = &p->out[i].io, .events = IO_READ };
         outlet[n++] = i;
     }
-    r = io_wait(w, n, next_deadline(s));
+    r = io_wait(w, n, stream_clock_next(&s->clock));
     if (r == -SMX_E_TIMEOUT)
         return timeout_step(s);
     if (w[0].ready)
@@ -197,8 +164,6 @@ static void stream_run(struct stream *s)
 {
     enum step step = STEP_GONE;
 
-    s->last_ns = smx_now_ns();
-    s->keepalive_ms = keepalive_ms(s->call->x);
     smx_buf_done(&s->call->in);
     if (call_stream_begin(s->call) == 0 && send_event(s, fill_start) == 0)
         step = STEP_AGAIN;
@@ -212,19 +177,14 @@ static void stream_run(struct stream *s)
     process_unlisten(&s->listener);
 }
 
-enum rpc_code process_rpc_start(struct call *c)
+/* Decodes, finds the user and starts; on RPC_OK the listener is one. */
+static enum rpc_code start(struct call *c, struct listener *l, struct process **ret)
 {
-    struct stream s = { .call = c, .starter = true, .deadline_ns = SMX_FOREVER };
     struct envd_start_request request;
     struct agent_user user;
-    struct process *p;
-    uint64_t timeout_ms = 0;
-    enum rpc_code code;
+    enum rpc_code code = call_decode(c, &envd_start_request_table, &request);
     int r;
 
-    code = read_timeout(c, &timeout_ms);
-    if (code == RPC_OK)
-        code = call_decode(c, &envd_start_request_table, &request);
     if (code != RPC_OK)
         return code;
     code = call_user(c, &user);
@@ -232,16 +192,29 @@ enum rpc_code process_rpc_start(struct call *c)
         json_free(&envd_start_request_table, &request);
         return code;
     }
-    r = process_start(c->agent, &request, &user, &s.listener, &p, &c->err);
+    r = process_start(c->agent, &request, &user, l, ret, &c->err);
     agent_user_done(&user);
     if (r == -SMX_E_FILE_NOT_FOUND)
         return RPC_INVALID_ARGUMENT; /* the working directory */
     if (r == -SMX_E_NO_MEMORY)
         return RPC_RESOURCE_EXHAUSTED;
-    if (r < 0)
-        return call_error(c);
-    if (timeout_ms > 0)
-        (void)process_set_deadline(p, timeout_ms); /* without memory it just has none */
+    return r < 0 ? call_error(c) : RPC_OK;
+}
+
+enum rpc_code process_rpc_start(struct call *c)
+{
+    struct stream s = { .call = c, .starter = true };
+    struct process *p;
+    enum rpc_code code = stream_clock_init(&s.clock, c);
+
+    if (code == RPC_OK)
+        code = start(c, &s.listener, &p);
+    if (code != RPC_OK)
+        return code;
+    if (s.clock.deadline_ns != SMX_FOREVER) {
+        (void)process_set_deadline(p, s.clock.deadline_ns); /* without memory it just has none */
+        s.clock.deadline_ns = SMX_FOREVER;
+    }
     process_unref(p);
     stream_run(&s);
     return RPC_OK;
@@ -279,11 +252,10 @@ static enum rpc_code find_running(
 
 enum rpc_code process_rpc_connect(struct call *c)
 {
-    struct stream s = { .call = c, .deadline_ns = SMX_FOREVER };
+    struct stream s = { .call = c };
     SMX_CLEANUP(process_unrefp) struct process *p = NULL;
     struct envd_connect_request request;
-    uint64_t timeout_ms = 0;
-    enum rpc_code code = read_timeout(c, &timeout_ms);
+    enum rpc_code code = stream_clock_init(&s.clock, c);
 
     if (code == RPC_OK)
         code = call_decode(c, &envd_connect_request_table, &request);
@@ -295,8 +267,6 @@ enum rpc_code process_rpc_connect(struct call *c)
         return code;
     if (process_listen(p, &s.listener, &c->err) < 0)
         return RPC_RESOURCE_EXHAUSTED;
-    if (timeout_ms > 0)
-        s.deadline_ns = smx_deadline_in_ms(timeout_ms);
     stream_run(&s);
     return RPC_OK;
 }

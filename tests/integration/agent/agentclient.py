@@ -1,6 +1,7 @@
 """A bare sandmux-agent for tests: pid 1 of a pid namespace, with users, homes and /tmp of its own, all of which vanish
 with it. Requests go over its unix socket, byte by byte as the protocol has them."""
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -113,6 +114,9 @@ class Stream:
             yield event
 
     def close(self):
+        if self.connection.sock:
+            with contextlib.suppress(OSError):
+                self.connection.sock.shutdown(socket.SHUT_RDWR)  # ends a thread that reads
         self.connection.close()
         self.response.close()
 

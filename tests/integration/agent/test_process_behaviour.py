@@ -1,5 +1,6 @@
 """What a command, its listeners and its leftovers do to each other: the faults that are not copied, and the rules."""
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -487,7 +488,8 @@ def test_too_many_descriptors_is_an_error_of_that_call(agent):
         c.request("POST", "/process.Process/Start", start, {"Content-Type": "application/connect+json"})
         r = Result(Stream(c, c.getresponse()))
         assert r.error["code"] == "resource_exhausted" and r.pid is None
-        assert agent.request("GET", "/health")[0] == 503  # no room for a connection
+        with contextlib.suppress(ConnectionError):  # it may be closed before we have written
+            assert agent.request("GET", "/health")[0] == 503
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, old)
     c.request("POST", "/process.Process/Start", start, {"Content-Type": "application/connect+json"})
