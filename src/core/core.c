@@ -165,6 +165,16 @@ struct io_loop *core_loop(struct core *c)
     return c->loop;
 }
 
+bool core_shed(struct core *c)
+{
+    bool some = false;
+
+    for (size_t i = 0; i < c->n_rt; i++)
+        if (c->rt[i].provider && provider_shed(c->rt[i].provider))
+            some = true;
+    return some;
+}
+
 struct provider *core_provider(struct core *c, const char *runtime)
 {
     struct core_rt *rt = core_rt_find(c, runtime);

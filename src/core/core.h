@@ -57,6 +57,8 @@ SMX_DEFINE_CLEANUP(struct core, core_close)
 struct metrics *core_metrics(struct core *c);
 const char *core_instance_id(const struct core *c); /* of this state directory, for Sandmux-Via */
 struct io_loop *core_loop(struct core *c);
+/* Descriptors are short: closes idle connections to sandboxes; true when there were some. */
+bool core_shed(struct core *c);
 /* The opened provider of a runtime, for its own side doors (local_engine_attach()). NULL: none. */
 struct provider *core_provider(struct core *c, const char *runtime);
 

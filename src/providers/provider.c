@@ -169,6 +169,11 @@ int provider_templates(struct provider *p, struct provider_template **ret, size_
         p->ops, p->ops, templates, "list its templates", p->impl, ret, ret_n, deadline, err);
 }
 
+bool provider_shed(struct provider *p)
+{
+    return p->ops->shed && p->ops->shed(p->impl);
+}
+
 int provider_process_start(struct provider_box *box, const struct provider_process_spec *spec,
     struct provider_stream **ret, uint64_t deadline, struct smx_err *err)
 {

@@ -233,6 +233,8 @@ struct provider_ops {
         struct smx_err *err);
     int (*templates)(void *impl, struct provider_template **ret, size_t *ret_n, uint64_t deadline,
         struct smx_err *err);
+    /* Descriptors are short: closes connections that are idle; true when there were some. */
+    bool (*shed)(void *impl);
     const struct provider_data_ops *data;
 };
 
@@ -338,6 +340,7 @@ int provider_list(struct provider *p, struct provider_info **ret, size_t *ret_n,
     struct smx_err *err);
 int provider_templates(struct provider *p, struct provider_template **ret, size_t *ret_n,
     uint64_t deadline, struct smx_err *err);
+bool provider_shed(struct provider *p);
 
 /* Boxes and all handles made from them begin with a struct provider_handle, which the provider
  * fills when it makes them: that is how a call finds its table. */

@@ -410,6 +410,15 @@ static int local_templates(void *impl, struct provider_template **ret, size_t *r
     return 0;
 }
 
+static bool local_shed(void *impl)
+{
+    struct local *l = impl;
+    bool some = l->idle.n > 0;
+
+    envd_idle_close(&l->idle, 0);
+    return some;
+}
+
 const struct provider_ops local_provider = { .version = PROVIDER_VERSION,
     .name = "local",
     .open = local_open,
@@ -429,4 +438,5 @@ const struct provider_ops local_provider = { .version = PROVIDER_VERSION,
     .stats = local_stats,
     .list = local_list,
     .templates = local_templates,
+    .shed = local_shed,
     .data = &envd_data_ops };

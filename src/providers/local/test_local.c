@@ -285,6 +285,22 @@ FIBER_TEST(create_sets_the_agent_up)
     provider_detach(box);
 }
 
+FIBER_TEST(idle_connections_are_given_up_when_descriptors_are_short)
+{
+    struct provider_info info = { 0 };
+    struct provider_box *box = NULL;
+    struct provider_process_list l = { 0 };
+
+    BENCH(b);
+    ASSERT_OK(make(&b, &info, &box), &b.err);
+    ASSERT_TRUE(provider_shed(b.p));
+    ASSERT_FALSE(provider_shed(b.p));
+    ASSERT_OK(provider_processes(box, &l, in_ms(1000), &b.err), &b.err);
+    provider_process_list_done(&l);
+    ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 2);
+    provider_detach(box);
+}
+
 FIBER_TEST(start_sets_the_agent_up_again)
 {
     struct provider_info info = { 0 };
