@@ -8,23 +8,22 @@
  * user id changes, which the kernel takes as its end. */
 #include "engine/child.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
-#include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "base/fd.h"
+#include "engine/netns.h"
 #include "engine/sys.h"
 
 enum {
@@ -68,33 +67,15 @@ static int join_groups(const struct child_plan *p, struct smx_err *err)
 
 static int enter_namespaces(const struct child_plan *p, struct smx_err *err)
 {
-    if (unshare(CHILD_NAMESPACES | CLONE_NEWCGROUP) < 0)
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
         return smx_err_errno(err, errno, "making namespaces");
     if (sethostname(p->hostname, strlen(p->hostname)) < 0)
         return smx_err_errno(err, errno, "setting the host name");
+    if (p->net_fd < 0)
+        return netns_enter_new(err);
+    if (setns(p->net_fd, CLONE_NEWNET) < 0)
+        return smx_err_errno(err, errno, "entering the network namespace");
     return 0;
-}
-
-static int loopback_up(struct smx_err *err)
-{
-    struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-    SMX_CLEANUP(smx_closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &ifr) < 0)
-        return smx_err_errno(err, errno, "bringing the loopback interface up");
-    return 0;
-}
-
-/* The network namespace belongs to the host's user namespace: root inside has no capability over
- * it and could not even bind port 80. */
-static int open_ports(const struct child_plan *p, struct smx_err *err)
-{
-    char groups[48];
-    unsigned base = (unsigned)slot_base(p->userns.slot);
-
-    snprintf(groups, sizeof groups, "%u %u", base, base + SLOT_IDS - 1);
-    smx_write_node_at(AT_FDCWD, "/proc/sys/net/ipv4/ping_group_range", groups, NULL);
-    return smx_write_node_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", err);
 }
 
 /* The agent's socket: made in the sandbox's network namespace, bound where only the engine can
@@ -221,10 +202,6 @@ static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx
     r = join_groups(p, err);
     if (r == 0)
         r = enter_namespaces(p, err);
-    if (r == 0)
-        r = loopback_up(err);
-    if (r == 0)
-        r = open_ports(p, err);
     if (r == 0)
         r = listen_for_agent(p, &listener, err);
     if (r == 0 && prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)

@@ -2,7 +2,6 @@
 #ifndef SMX_ENGINE_CHILD_H
 #define SMX_ENGINE_CHILD_H
 
-#include <sched.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -22,6 +21,7 @@ struct child_plan {
     bool in_v2; /* born in the v2 group */
     struct seccomp_filter *seccomp;
     struct userns userns;
+    int net_fd;        /* a network namespace that is ready; -1: make one */
     const char *box;   /* sandboxes/<id>: upper, work, agent.sock */
     const char *lower; /* templates/<name>/<generation> */
     bool host_usr;
@@ -29,8 +29,6 @@ struct child_plan {
     int agent_fd;   /* the agent's program */
     int status_fd;  /* write end of a pipe: a struct smx_err when it fails; EOF is success */
 };
-
-enum { CHILD_NAMESPACES = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET };
 
 /* Runs in the child (CLONE_NEWPID, no shared memory); never returns. */
 _Noreturn void child_main(const struct child_plan *plan);

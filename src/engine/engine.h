@@ -7,6 +7,7 @@
 #include "engine/cgroup.h"
 #include "engine/hands.h"
 #include "engine/meta.h"
+#include "engine/netns.h"
 #include "engine/seccomp.h"
 #include "engine/skeleton.h"
 #include "engine/slots.h"
@@ -38,6 +39,7 @@ struct engine {
     struct cgroups cgroups;
     struct slots slots;
     struct userns_pool userns;
+    struct netns_pool netns;
     struct seccomp_filter seccomp;
     struct template base;
     struct hands hands;

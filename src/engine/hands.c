@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "base/fd.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "engine/netns.h"
 #include "engine/skeleton.h"
 #include "engine/tree.h"
 
@@ -24,17 +24,10 @@ enum {
     JOB_PREPARE = 'p',
     JOB_USAGE = 'u',
     JOB_CLOSE = 'c',
+    JOB_NETNS = 'n',
     JOB_NAME_SIZE = 48
 };
-enum {
-    SOCK_FD = 3,
-    BOXES_FD = 4,
-    TRASH_FD = 5,
-    POOL_FD = 6,
-    HIGH_FD = 64,
-    HAND_NICE = 5,
-    LET_GO_MS = 1000
-};
+enum { SOCK_FD = 3, BOXES_FD = 4, TRASH_FD = 5, POOL_FD = 6, HIGH_FD = 64, LET_GO_MS = 1000 };
 
 struct job {
     char what;
@@ -42,8 +35,9 @@ struct job {
 };
 
 struct done {
-    int r; /* 0 or -errno */
     uint64_t bytes;
+    int64_t r; /* 0 or -errno */
+    int fd;    /* travels beside the rest */
 };
 
 static int look(const char *name, uint64_t *ret_bytes)
@@ -69,22 +63,34 @@ static void do_job(const struct job *job, struct done *done)
         done->r = look(job->name, &done->bytes);
 }
 
+static int make_netns(int *ret_fd)
+{
+    struct smx_err err = { 0 };
+
+    if (netns_enter_new(&err) < 0)
+        return err.os_errno ? -err.os_errno : -EIO;
+    *ret_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    return *ret_fd < 0 ? -errno : 0;
+}
+
 /* One job; false at the end of the socket. What is to be closed gets no reply. */
 static bool serve_one(void)
 {
     struct done done = { 0 };
     struct job job;
-    int fd = -1;
+    SMX_CLEANUP(smx_closep) int fd = -1;
     size_t nfds = 1;
 
     if (smx_recv_fds(SOCK_FD, &job, sizeof job, &fd, &nfds) != (ssize_t)sizeof job)
         return false;
-    if (job.what == JOB_CLOSE) {
-        smx_close(nfds > 0 ? fd : -1);
+    if (job.what == JOB_CLOSE)
         return true;
-    }
-    do_job(&job, &done);
-    return send(SOCK_FD, &done, sizeof done, MSG_NOSIGNAL) == (ssize_t)sizeof done;
+    if (job.what == JOB_NETNS)
+        done.r = make_netns(&fd);
+    else
+        do_job(&job, &done);
+    return smx_send_fds(SOCK_FD, &done, offsetof(struct done, fd), &fd, fd >= 0 ? 1 : 0) ==
+           (ssize_t)offsetof(struct done, fd);
 }
 
 static _Noreturn void hand_main(int sock, const int dirs[3], pid_t parent)
@@ -104,7 +110,6 @@ static _Noreturn void hand_main(int sock, const int dirs[3], pid_t parent)
         if (dup3(fds[i], SOCK_FD + (int)i, O_CLOEXEC) < 0)
             _exit(1);
     close_range(POOL_FD + 1, ~0U, 0);
-    setpriority(PRIO_PROCESS, 0, HAND_NICE);
     while (serve_one())
         ;
     _exit(0);
@@ -189,14 +194,17 @@ static int exchange(struct hands *h, struct hand *hand, const struct job *job, s
 {
     ssize_t n;
     int r = hand->pid == 0 ? hand_start(h, hand, err) : 0;
-    size_t nfds = 0;
+    size_t nfds = 1;
 
     if (r == 0)
         r = io_send_fds(&hand->sock, job, sizeof *job, NULL, 0, SMX_FOREVER, err);
     if (r < 0)
         return r;
-    n = io_recv_fds(&hand->sock, done, sizeof *done, NULL, &nfds, SMX_FOREVER, err);
-    if (n == (ssize_t)sizeof *done)
+    n = io_recv_fds(
+        &hand->sock, done, offsetof(struct done, fd), &done->fd, &nfds, SMX_FOREVER, err);
+    if (nfds == 0)
+        done->fd = -1;
+    if (n == (ssize_t)offsetof(struct done, fd))
         return 0;
     return n < 0 ? (int)n : smx_err_set(err, SMX_E_INTERNAL, "a helper process died");
 }
@@ -229,7 +237,7 @@ static int simple(
     int r = run(h, what, name, &done, err);
 
     if (r == 0 && done.r < 0)
-        r = smx_err_errno(err, -done.r, "%s '%s'", doing, name);
+        r = smx_err_errno(err, (int)-done.r, "%s '%s'", doing, name);
     return r;
 }
 
@@ -248,13 +256,25 @@ int hands_prepare(struct hands *h, const char *name, struct smx_err *err)
     return simple(h, JOB_PREPARE, name, "making the directory", err);
 }
 
+int hands_netns(struct hands *h, int *ret_fd, struct smx_err *err)
+{
+    struct done done = { .fd = -1 };
+    int r = run(h, JOB_NETNS, "", &done, err);
+
+    if (r == 0 && done.r < 0)
+        r = smx_err_errno(err, (int)-done.r, "making a network namespace");
+    if (r == 0)
+        *ret_fd = done.fd;
+    return r;
+}
+
 int hands_usage(struct hands *h, const char *id, uint64_t *ret_bytes, struct smx_err *err)
 {
     struct done done = { 0 };
     int r = run(h, JOB_USAGE, id, &done, err);
 
     if (r == 0 && done.r < 0)
-        r = smx_err_errno(err, -done.r, "looking at the files of '%s'", id);
+        r = smx_err_errno(err, (int)-done.r, "looking at the files of '%s'", id);
     if (r == 0)
         *ret_bytes = done.bytes;
     return r;

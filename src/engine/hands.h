@@ -35,6 +35,8 @@ int hands_remove(struct hands *h, const char *name, struct smx_err *err);
 int hands_discard(struct hands *h, const char *name, struct smx_err *err);
 /* [parks] makes pool/<name>. */
 int hands_prepare(struct hands *h, const char *name, struct smx_err *err);
+/* [parks] a descriptor of a new network namespace. */
+int hands_netns(struct hands *h, int *ret_fd, struct smx_err *err);
 /* [parks] bytes that the upper layer of sandboxes/<id> takes. */
 int hands_usage(struct hands *h, const char *id, uint64_t *ret_bytes, struct smx_err *err);
 /* [parks shortly] Closes a descriptor elsewhere, in its own time; takes it. The last reference to

@@ -19,7 +19,7 @@
 #include "base/str.h"
 #include "engine/host.h"
 
-enum { REFILL_DELAY_MS = 5 };
+enum { REFILL_DELAY_MS = 2 };
 
 /* --- options -----------------------------------------------------------------------------------
  */
@@ -121,14 +121,20 @@ static int open_agent(struct engine *e)
     return 0;
 }
 
-/* Makes ahead of time what a create needs, while nothing else is to do. */
+/* [parks] Makes one thing ahead of time; false when every pool is full or something failed. */
+static bool refill_one(struct engine *e)
+{
+    return netns_pool_fill(&e->netns, NULL) == 0 || userns_pool_fill(&e->userns, NULL) == 0 ||
+           skeletons_fill(&e->skeletons, NULL) == 0;
+}
+
+/* While nothing else is to do. */
 static void refill_main(void *arg)
 {
     struct engine *e = arg;
 
     while (io_event_wait(&e->refill, SMX_FOREVER) == 0) {
-        if (e->creating > 0 ||
-            (userns_pool_fill(&e->userns, NULL) != 0 && skeletons_fill(&e->skeletons, NULL) != 0))
+        if (e->creating > 0 || !refill_one(e))
             io_event_clear(&e->refill); /* set again at the end of each create */
         else if (io_sleep_until(smx_deadline_in_ms(REFILL_DELAY_MS)) < 0)
             return;
@@ -147,6 +153,7 @@ static int start_parts(struct engine *e, struct smx_err *err)
         return r;
     if (skeletons_start(&e->skeletons, e->pool_fd, e->boxes_fd, &e->hands) < 0)
         smx_warn("the pool of directories cannot be read");
+    netns_pool_init(&e->netns, &e->hands);
     r = template_base_open(e->templates_fd, &e->base, err);
     if (r < 0)
         smx_error("%s", err->msg);
@@ -243,6 +250,7 @@ static void engine_done(struct engine *e)
     }
     hands_done(&e->hands);
     userns_pool_done(&e->userns);
+    netns_pool_done(&e->netns);
     slots_close(&e->slots);
     template_close(&e->base);
     cgroups_done(&e->cgroups, /* remove= */ empty);

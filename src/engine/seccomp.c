@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -30,6 +31,7 @@
 
 enum {
     NEWEST_CALL = 462, /* mseal, Linux 6.10; the numbers are those of every architecture */
+    GROUP = 8,
 };
 
 #ifndef CLONE_NEWTIME
@@ -200,6 +202,44 @@ static void put_row(struct seccomp_filter *f, const struct row *row)
         f->insns[start - 1].jf = (unsigned char)(f->n - start);
 }
 
+static int by_call(const void *a, const void *b)
+{
+    const struct row *x = *(const struct row *const *)a, *y = *(const struct row *const *)b;
+
+    return x->call != y->call ? (x->call > y->call) - (x->call < y->call) : (x > y) - (x < y);
+}
+
+/* Rows of one group: skipped as a whole by calls above it, closed by "allowed". */
+static void put_group(struct seccomp_filter *f, const struct row **rows, size_t n, int next_call)
+{
+    unsigned start;
+
+    put(f, JUMP(BPF_JGE, (unsigned)next_call, 0, 0));
+    start = f->n;
+    for (size_t i = 0; i < n; i++)
+        put_row(f, rows[i]);
+    put(f, ALLOW);
+    if (start <= SECCOMP_INSNS_MAX)
+        f->insns[start - 1].jt = (unsigned char)(f->n - start);
+}
+
+/* In groups by number: when a filter is loaded the kernel runs it for every call there is. */
+static void put_policy(struct seccomp_filter *f)
+{
+    const struct row *rows[SMX_ARRAY_LEN(policy)];
+    size_t n = SMX_ARRAY_LEN(policy);
+
+    for (size_t i = 0; i < n; i++)
+        rows[i] = &policy[i];
+    qsort(rows, n, sizeof rows[0], by_call);
+    for (size_t i = 0, end; i < n; i = end) {
+        end = SMX_MIN(i + GROUP, n);
+        while (end < n && rows[end]->call == rows[end - 1]->call)
+            end++;
+        put_group(f, rows + i, end - i, end < n ? rows[end]->call : NEWEST_CALL + 1);
+    }
+}
+
 int seccomp_filter_build(struct seccomp_filter *f, struct smx_err *err)
 {
     f->n = 0;
@@ -209,8 +249,7 @@ int seccomp_filter_build(struct seccomp_filter *f, struct smx_err *err)
     put(f, LOAD(DATA(nr)));
     put(f, JUMP(BPF_JGT, NEWEST_CALL, 0, 1)); /* x32 numbers are above it too */
     put(f, REFUSE(ENOSYS));
-    for (size_t i = 0; i < SMX_ARRAY_LEN(policy); i++)
-        put_row(f, &policy[i]);
+    put_policy(f);
     put(f, ALLOW);
     if (f->n > SECCOMP_INSNS_MAX)
         return smx_err_set(err, SMX_E_INTERNAL, "the system call filter is too long");

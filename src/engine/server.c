@@ -319,7 +319,7 @@ static void reader_main(void *arg)
         take_message(g, buf, (size_t)n);
         io_fair((size_t)n);
     }
-    if (n < 0)
+    if (n < 0 && !e->stopping)
         smx_warn("gateway's connection: %s", buf ? err.msg : "out of memory");
     smx_free(buf);
     g->closed = true;

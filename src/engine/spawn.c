@@ -34,6 +34,7 @@ static void start_done(struct start *s)
     smx_close(s->status[1]);
     smx_close(s->group_fd);
     smx_close(s->plan.userns.fd);
+    smx_close(s->plan.net_fd);
 }
 
 static int name_layers(struct box *b, struct start *s, struct smx_err *err)
@@ -133,6 +134,7 @@ static int prepare(struct box *b, struct start *s, struct smx_err *err)
         .cgroups = &e->cgroups,
         .seccomp = &e->seccomp,
         .userns = { .slot = -1, .fd = -1 },
+        .net_fd = netns_take(&e->netns),
         .host_usr = e->base.host_usr,
         .idmap_usr = e->idmap_usr,
         .agent_fd = e->agent_fd };
@@ -191,7 +193,7 @@ int box_spawn(struct box *b, int box_fd, struct smx_err *err)
     struct start s = { .status = { -1, -1 }, .group_fd = -1 };
     int before = b->m.state, r;
 
-    s.plan.userns.fd = -1;
+    s.plan.userns.fd = s.plan.net_fd = -1;
     s.plan.userns.slot = -1;
     r = start_child(b, box_fd, &s, err);
     if (r < 0) {

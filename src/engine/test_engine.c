@@ -221,6 +221,8 @@ static unsigned run_filter(const struct seccomp_filter *f, const struct seccomp_
             pc += a == i->k ? i->jt : i->jf;
         else if (i->code == (BPF_JMP | BPF_JGT | BPF_K))
             pc += a > i->k ? i->jt : i->jf;
+        else if (i->code == (BPF_JMP | BPF_JGE | BPF_K))
+            pc += a >= i->k ? i->jt : i->jf;
         else if (i->code == (BPF_JMP | BPF_JSET | BPF_K))
             pc += a & i->k ? i->jt : i->jf;
         else if (i->code == (BPF_RET | BPF_K))
