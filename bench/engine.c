@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,11 +26,27 @@ static pid_t engine = -1;
 static char state[64];
 static unsigned long long seq;
 
+/* Tells the engine to delete every sandbox and to end. */
+static void shut_down(void)
+{
+    static const char text[] = "{\"seq\":1,\"op\":\"shutdown\",\"all\":true}";
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/control.sock", state);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
+        send(fd, text, sizeof text - 1, MSG_NOSIGNAL) < 0)
+        kill(engine, SIGTERM);
+    smx_close(fd);
+    while (waitpid(engine, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
 static void fail(const char *what)
 {
     fprintf(stderr, "bench engine: %s: %s\n", what, strerror(errno));
     if (engine > 0)
-        kill(engine, SIGTERM);
+        shut_down();
     exit(1);
 }
 
@@ -111,7 +128,7 @@ static void exec_true(int fd)
 
 static void start(const char *build)
 {
-    char program[TEXT], agent[TEXT], number[16];
+    char program[TEXT], agent[TEXT], number[16], instance[32];
     int pair[2];
 
     snprintf(state, sizeof state, "/tmp/smx-bench-engine-XXXXXX");
@@ -119,11 +136,12 @@ static void start(const char *build)
         fail("starting");
     snprintf(program, sizeof program, "%s/sandmux-engine", build);
     snprintf(agent, sizeof agent, "%s/sandmux-agent", build);
+    snprintf(instance, sizeof instance, "bench-%d", (int)getpid());
     snprintf(number, sizeof number, "%d", pair[1]);
     engine = fork();
     if (engine == 0) {
         setenv("SANDMUX_LOG_LEVEL", "warn", 1);
-        execl(program, "sandmux-engine", "--state-dir", state, "--instance", "bench", "--agent",
+        execl(program, "sandmux-engine", "--state-dir", state, "--instance", instance, "--agent",
             agent, "--gateway-fd", number, NULL);
         _exit(127);
     }
@@ -137,9 +155,7 @@ static void stop(void)
 {
     pid_t rm;
 
-    kill(engine, SIGTERM);
-    while (waitpid(engine, NULL, 0) < 0 && errno == EINTR)
-        ;
+    shut_down();
     rm = fork();
     if (rm == 0) {
         execlp("rm", "rm", "-rf", state, NULL);
