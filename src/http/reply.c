@@ -112,12 +112,55 @@ static int broke(struct http_exchange *x, int r)
     return r;
 }
 
+/* "<hex>\r\n" at the end of line; returns where it starts. */
+static char *chunk_line(char line[20], size_t n)
+{
+    char *p = line + 20;
+
+    *--p = '\n';
+    *--p = '\r';
+    do
+        *--p = "0123456789abcdef"[n & 15];
+    while (n >>= 4);
+    return p;
+}
+
+/* The pieces of a body part as it goes out: framed as a chunk (with what follows the last one when
+ * it is that) or plain. How many. */
+static size_t frame(const struct http_exchange *x, struct iovec iov[3], char line[20],
+    const void *data, size_t n, bool last)
+{
+    char *p = chunk_line(line, n);
+    const char *end = last ? "\r\n0\r\n\r\n" : "\r\n";
+
+    if (n == 0 || x->head_only)
+        return 0;
+    iov[0] = (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = n };
+    if (!x->chunked)
+        return 1;
+    iov[1] = iov[0];
+    iov[0] = (struct iovec){ .iov_base = p, .iov_len = (size_t)(line + 20 - p) };
+    iov[2] = (struct iovec){ .iov_base = (void *)(uintptr_t)end, .iov_len = strlen(end) };
+    return 3;
+}
+
+static size_t iov_bytes(const struct iovec *iov, size_t count)
+{
+    size_t n = 0;
+
+    while (count-- > 0)
+        n += iov[count].iov_len;
+    return n;
+}
+
 /* Head and first part of the body in one write. */
 static int send_head(
     struct http_exchange *x, const struct http_reply_head *h, const void *body, size_t n)
 {
     struct smx_buf out;
-    struct iovec iov[2];
+    struct iovec iov[4];
+    char line[20];
+    size_t count;
     int r;
 
     assert(x->state == HTTP_NONE);
@@ -131,11 +174,10 @@ static int send_head(
         r = -SMX_E_NO_MEMORY;
     if (r == 0) {
         iov[0] = (struct iovec){ .iov_base = out.data, .iov_len = out.len };
-        iov[1] =
-            (struct iovec){ .iov_base = (void *)(uintptr_t)body, .iov_len = x->head_only ? 0 : n };
-        x->bytes_out += out.len + iov[1].iov_len;
+        count = 1 + frame(x, iov + 1, line, body, n, /* last= */ false);
+        x->bytes_out += iov_bytes(iov, count);
         r = io_writev(
-            &x->conn->fd, iov, n ? 2 : 1, x->conn->server->cfg.write_timeout_ms, /* err= */ NULL);
+            &x->conn->fd, iov, count, x->conn->server->cfg.write_timeout_ms, /* err= */ NULL);
     }
     http_pool_buf_done(&out);
     smx_buf_done(&x->extra);
@@ -201,47 +243,61 @@ int http_reply_interim(struct http_exchange *x, int status, const struct smx_buf
     return broke(x, r);
 }
 
-/* "<hex>\r\n" at the end of line; returns where it starts. */
-static char *chunk_line(char line[20], size_t n)
+static int write_part(struct http_exchange *x, const void *data, size_t n, bool last)
 {
-    char *p = line + 20;
+    struct iovec iov[3];
+    char line[20];
+    size_t count = frame(x, iov, line, data, n, last);
 
-    *--p = '\n';
-    *--p = '\r';
-    do
-        *--p = "0123456789abcdef"[n & 15];
-    while (n >>= 4);
-    return p;
+    x->bytes_out += iov_bytes(iov, count);
+    return broke(x, io_writev(&x->conn->fd, iov, count, x->conn->server->cfg.stream_timeout_ms,
+                        /* err= */ NULL));
 }
 
-static int write_chunk(struct http_exchange *x, const void *data, size_t n)
+/* Counts n bytes against the announced length. */
+static void account(struct http_exchange *x, size_t n)
 {
-    char line[20], *p = chunk_line(line, n);
-    size_t line_n = (size_t)(line + sizeof line - p);
-    struct iovec iov[] = { { .iov_base = p, .iov_len = line_n },
-        { .iov_base = (void *)(uintptr_t)data, .iov_len = n },
-        { .iov_base = (char[]){ '\r', '\n' }, .iov_len = 2 } };
-
-    x->bytes_out += line_n + n + 2;
-    return io_writev(&x->conn->fd, iov, 3, x->conn->server->cfg.stream_timeout_ms, /* err= */ NULL);
+    assert(x->state == HTTP_STREAMING);
+    if (x->left_out == HTTP_CHUNKED)
+        return;
+    assert(n <= x->left_out);
+    x->left_out -= n;
 }
 
 int http_write(struct http_exchange *x, const void *data, size_t n)
 {
-    assert(x->state == HTTP_STREAMING);
-    if (x->left_out != HTTP_CHUNKED) {
-        assert(n <= x->left_out);
-        x->left_out -= n;
-    }
+    account(x, n);
     if (x->broken)
         return -SMX_E_CLOSED;
     if (n == 0 || x->head_only)
         return 0;
-    if (x->chunked)
-        return broke(x, write_chunk(x, data, n));
-    x->bytes_out += n;
-    return broke(x,
-        io_write(&x->conn->fd, data, n, x->conn->server->cfg.stream_timeout_ms, /* err= */ NULL));
+    return write_part(x, data, n, /* last= */ false);
+}
+
+int http_start_with(struct http_exchange *x, int status, const char *content_type,
+    uint64_t content_length, const void *data, size_t n)
+{
+    struct http_reply_head h = {
+        .status = status, .content_type = content_type, .length = content_length
+    };
+    int r = send_head(x, &h, data, n);
+
+    x->state = HTTP_STREAMING;
+    x->left_out = h.length;
+    account(x, n);
+    return r;
+}
+
+int http_finish_with(struct http_exchange *x, const void *data, size_t n)
+{
+    account(x, n);
+    if (x->broken || !x->chunked || x->head_only || n == 0) {
+        int r = x->broken || n == 0 || x->head_only ? 0 : write_part(x, data, n, /* last= */ false);
+
+        return r < 0 ? r : http_finish(x);
+    }
+    x->state = HTTP_DONE;
+    return write_part(x, data, n, /* last= */ true);
 }
 
 int http_write_from(struct http_exchange *x, struct io_fd *from, uint64_t n)

@@ -43,18 +43,18 @@ static int next_byte(struct smx_view in, size_t *i)
     return high < 0 || low < 0 ? 0 : high * 16 + low;
 }
 
-/* False when it does not fit. The escapes were checked. */
-static bool decode(struct smx_view in, char out[HTTP_SEGMENT_MAX])
+/* Writes a segment and its NUL; returns where the next one goes. The escapes were checked. */
+static char *decode(struct smx_view in, char *out)
 {
-    size_t at = 0;
+    for (size_t i = 0; i < in.n;)
+        *out++ = (char)next_byte(in, &i);
+    *out++ = '\0';
+    return out;
+}
 
-    for (size_t i = 0; i < in.n; at++) {
-        if (at + 1 == HTTP_SEGMENT_MAX)
-            return false;
-        out[at] = (char)next_byte(in, &i);
-    }
-    out[at] = '\0';
-    return true;
+size_t http_params_bytes(struct smx_view path)
+{
+    return sizeof(struct http_params) + path.n + HTTP_PARAMS_MAX;
 }
 
 static bool path_valid(struct smx_view path)
@@ -69,6 +69,7 @@ static bool path_valid(struct smx_view path)
 static int match(const char *pattern, struct smx_view path, struct http_params *params)
 {
     struct smx_view rest = smx_view_of(pattern);
+    char *at = params->text;
 
     params->n = 0;
     while (rest.n > 0 && path.n > 0) {
@@ -78,9 +79,10 @@ static int match(const char *pattern, struct smx_view path, struct http_params *
             assert(params->n < HTTP_PARAMS_MAX);
             if (have.n == 0)
                 return 0;
-            if (!decode(have, params->v[params->n]))
+            params->v[params->n++] = at;
+            at = decode(have, at);
+            if ((size_t)(at - params->v[params->n - 1]) > HTTP_SEGMENT_MAX + 1)
                 return -1;
-            params->n++;
         } else if (want.n != have.n || memcmp(want.p, have.p, want.n) != 0) {
             return 0;
         }

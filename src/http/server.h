@@ -111,6 +111,11 @@ int http_start(
     struct http_exchange *x, int status, const char *content_type, uint64_t content_length);
 /* [parks] while the client is slow; -SMX_E_CLOSED once it left. */
 int http_write(struct http_exchange *x, const void *data, size_t n);
+/* The same with the first bytes, or the last, in one system call: http_start() and http_write();
+ * http_write() and http_finish(). */
+int http_start_with(struct http_exchange *x, int status, const char *content_type,
+    uint64_t content_length, const void *data, size_t n);
+int http_finish_with(struct http_exchange *x, const void *data, size_t n);
 /* [parks] n bytes from a file, pipe or socket into a reply of known length, by splice where
  * possible. -SMX_E_CLOSED when the client left or the source ended early. */
 int http_write_from(struct http_exchange *x, struct io_fd *from, uint64_t n);
@@ -138,11 +143,15 @@ int http_upgrade(struct http_exchange *x, const char *protocol, struct io_fd **r
 /* --- router
  * ---------------------------------------------------------------------------------------------- */
 
-enum { HTTP_PARAMS_MAX = 4, HTTP_SEGMENT_MAX = 1024 };
+enum { HTTP_PARAMS_MAX = 4, HTTP_SEGMENT_MAX = 1023 };
 struct http_params {
-    char v[HTTP_PARAMS_MAX][HTTP_SEGMENT_MAX]; /* decoded {name} segments in order */
+    const char *v[HTTP_PARAMS_MAX]; /* decoded {name} segments in order */
     size_t n;
+    char text[]; /* of v */
 };
+/* What to allocate for the parameters of a path (http_alloc); they stay small because they live as
+ * long as the exchange. */
+size_t http_params_bytes(struct smx_view path);
 struct http_route {
     enum h1_method method;
     const char *pattern; /* "/api/sandboxes/{id}/exec" */
@@ -150,7 +159,8 @@ struct http_route {
     unsigned flags; /* the table owner's */
 };
 enum http_match { HTTP_MATCH_OK, HTTP_MATCH_NO_PATH, HTTP_MATCH_NO_METHOD, HTTP_MATCH_BAD_PATH };
-/* Finds the row; NO_METHOD fills allow ("GET, POST"). HEAD matches GET rows. */
+/* Finds the row; NO_METHOD fills allow ("GET, POST"). HEAD matches GET rows. params has
+ * http_params_bytes(path). */
 enum http_match http_route_find(const struct http_route *routes, size_t n, enum h1_method method,
     struct smx_view path, const struct http_route **ret, struct http_params *params, char *allow,
     size_t allow_size);

@@ -930,7 +930,7 @@ static const struct http_route routes[] = {
 static void check_route(int line, enum h1_method m, const char *path, enum http_match want,
     unsigned flags, const char *detail)
 {
-    struct http_params *p = smx_alloc(sizeof *p);
+    struct http_params *p = smx_alloc(http_params_bytes(smx_view_of(path)));
     const struct http_route *row = NULL;
     char allow[64] = "";
     enum http_match got = http_route_find(
@@ -965,6 +965,8 @@ TEST(routes_are_found)
     check_route(__LINE__, H1_GET, "/a/%zz", HTTP_MATCH_BAD_PATH, 0, NULL);
     check_route(__LINE__, H1_GET, "*", HTTP_MATCH_BAD_PATH, 0, NULL);
     memset(path + 3, 'x', HTTP_SEGMENT_MAX);
+    check_route(__LINE__, H1_GET, path, HTTP_MATCH_OK, 3, path + 3);
+    path[3 + HTTP_SEGMENT_MAX] = 'x';
     check_route(__LINE__, H1_GET, path, HTTP_MATCH_BAD_PATH, 0, NULL);
 }
 

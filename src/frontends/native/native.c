@@ -81,7 +81,7 @@ static void preflight(const struct frontend *fe, struct http_exchange *x)
 void native_handle(struct frontend *fe, struct http_exchange *x)
 {
     struct frontend_request *req = frontend_request(x);
-    struct http_params *params = http_alloc(x, sizeof *params);
+    struct http_params *params = http_alloc(x, http_params_bytes(http_path(x)));
     const struct http_route *route = NULL;
     struct smx_err err = { 0 };
     enum http_match match;
