@@ -218,6 +218,20 @@ static void run_unary(struct call *c, const struct call_route *route)
     smx_buf_done(&c->out);
 }
 
+/* A stream that is nothing but its end. */
+static void refuse_stream(struct call *c, enum rpc_code code)
+{
+    struct smx_buf out;
+
+    smx_buf_init(&out, SMX_HTTP_JSON_BODY_MAX);
+    rpc_append_end(&out, code, c->err.msg);
+    if (call_stream_begin(c, &out) == 0)
+        http_finish(c->x);
+    else
+        http_abort(c->x);
+    smx_buf_done(&out);
+}
+
 static void run_stream(struct call *c, const struct call_route *route)
 {
     enum rpc_code code = check_head(c, /* stream= */ true);
@@ -229,8 +243,8 @@ static void run_stream(struct call *c, const struct call_route *route)
     }
     if (code == RPC_OK)
         code = route->fn(c);
-    if (code != RPC_OK && call_stream_begin(c) == 0)
-        call_stream_end(c, code, c->err.msg);
+    if (code != RPC_OK)
+        refuse_stream(c, code);
     smx_buf_done(&c->in);
 }
 
@@ -251,13 +265,23 @@ void call_run(struct agent *a, struct http_exchange *x, const struct call_route 
         run_unary(&c, route);
 }
 
-int call_stream_begin(struct call *c)
+int call_stream_begin(struct call *c, const struct smx_buf *first)
 {
     struct smx_view type = http_field(c->x, "Content-Type");
     char text[64];
 
     smx_view_copy(text, sizeof text, type);
-    return http_start(c->x, 200, text, HTTP_CHUNKED);
+    if (first->failed)
+        return -SMX_E_NO_MEMORY;
+    return http_start_with(c->x, 200, text, HTTP_CHUNKED, first->data, first->len);
+}
+
+void call_stream_finish(
+    struct call *c, struct smx_buf *out, enum rpc_code code, const char *message)
+{
+    rpc_append_end(out, code, message);
+    if (out->failed || http_finish_with(c->x, out->data, out->len) < 0)
+        http_abort(c->x);
 }
 
 void call_stream_end(struct call *c, enum rpc_code code, const char *message)
@@ -265,10 +289,6 @@ void call_stream_end(struct call *c, enum rpc_code code, const char *message)
     struct smx_buf out;
 
     smx_buf_init(&out, SMX_HTTP_JSON_BODY_MAX);
-    rpc_append_end(&out, code, message);
-    if (!out.failed && http_write(c->x, out.data, out.len) == 0)
-        http_finish(c->x);
-    else
-        http_abort(c->x);
+    call_stream_finish(c, &out, code, message);
     smx_buf_done(&out);
 }

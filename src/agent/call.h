@@ -41,9 +41,14 @@ enum rpc_code call_user(struct call *c, struct agent_user *ret);
 /* A field with a whole number; 0: absent, 1: *ret is set, negative: neither. */
 int call_field_u64(const struct http_exchange *x, const char *name, uint64_t max, uint64_t *ret);
 
-/* Begins the stream's reply (200, the request's own content type). */
-int call_stream_begin(struct call *c);
-/* [parks] the end envelope, and the end of the reply. */
+/* [parks] begins the stream's reply (200, the request's own content type) with its first envelopes,
+ * in one write. */
+int call_stream_begin(struct call *c, const struct smx_buf *first);
+/* [parks] what out holds (envelopes, or nothing), the end envelope and the end of the reply, in one
+ * write. */
+void call_stream_finish(
+    struct call *c, struct smx_buf *out, enum rpc_code code, const char *message);
+/* The same without envelopes before. */
 void call_stream_end(struct call *c, enum rpc_code code, const char *message);
 
 #endif

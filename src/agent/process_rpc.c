@@ -12,6 +12,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+enum { EVENT_MAX = 4096 };
+
 struct stream {
     struct call *call;
     struct listener listener;
@@ -21,28 +23,21 @@ struct stream {
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-static int send_event(
-    struct stream *s, void (*fill)(struct json_writer *w, const struct process *p))
-{
-    struct smx_buf out;
-    struct json_writer w;
-    size_t start;
-    int r;
+typedef void(fill_fn)(struct json_writer *w, const struct process *p);
 
-    smx_buf_init(&out, 4096);
-    start = rpc_begin(&out, 0);
-    json_writer_init(&w, &out);
+static void append_event(struct smx_buf *out, fill_fn *fill, const struct process *p)
+{
+    size_t start = rpc_begin(out, 0);
+    struct json_writer w;
+
+    json_writer_init(&w, out);
     json_object_begin(&w);
     json_key(&w, "event");
     json_object_begin(&w);
-    fill(&w, s->listener.process);
+    fill(&w, p);
     json_object_end(&w);
     json_object_end(&w);
-    rpc_end(&out, start);
-    r = out.failed ? -SMX_E_NO_MEMORY : http_write(s->call->x, out.data, out.len);
-    smx_buf_done(&out);
-    stream_clock_sent(&s->clock);
-    return r;
+    rpc_end(out, start);
 }
 
 static void fill_start(struct json_writer *w, const struct process *p)
@@ -81,6 +76,42 @@ static void fill_end(struct json_writer *w, const struct process *p)
 
 /* --- the stream ------------------------------------------------------------------------------ */
 
+static int begin(struct stream *s)
+{
+    struct smx_buf out;
+    int r;
+
+    smx_buf_init(&out, EVENT_MAX);
+    append_event(&out, fill_start, s->listener.process);
+    r = call_stream_begin(s->call, &out);
+    smx_buf_done(&out);
+    stream_clock_sent(&s->clock);
+    return r;
+}
+
+static int send_keepalive(struct stream *s)
+{
+    struct smx_buf out;
+    int r;
+
+    smx_buf_init(&out, EVENT_MAX);
+    append_event(&out, fill_keepalive, s->listener.process);
+    r = out.failed ? -SMX_E_NO_MEMORY : http_write(s->call->x, out.data, out.len);
+    smx_buf_done(&out);
+    stream_clock_sent(&s->clock);
+    return r;
+}
+
+static void send_end(struct stream *s)
+{
+    struct smx_buf out;
+
+    smx_buf_init(&out, EVENT_MAX);
+    append_event(&out, fill_end, s->listener.process);
+    call_stream_finish(s->call, &out, RPC_OK, /* message= */ NULL);
+    smx_buf_done(&out);
+}
+
 enum step { STEP_AGAIN, STEP_WAIT, STEP_ENDED, STEP_GONE };
 
 /* Sends what is to be sent; STEP_WAIT when there is nothing. */
@@ -102,9 +133,7 @@ static enum step send_step(struct stream *s)
         return STEP_ENDED;
     }
     if (p->finished) {
-        if (send_event(s, fill_end) < 0)
-            return STEP_GONE;
-        call_stream_end(s->call, RPC_OK, /* message= */ NULL);
+        send_end(s);
         return STEP_ENDED;
     }
     return STEP_WAIT;
@@ -119,7 +148,7 @@ static enum step timeout_step(struct stream *s)
         call_stream_end(s->call, RPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return STEP_ENDED;
     case STREAM_KEEPALIVE:
-        return send_event(s, fill_keepalive) < 0 ? STEP_GONE : STEP_AGAIN;
+        return send_keepalive(s) < 0 ? STEP_GONE : STEP_AGAIN;
     case STREAM_TRIM:
         http_trim(s->call->x);
         if (p->chunk_pending == 0)
@@ -165,7 +194,7 @@ static void stream_run(struct stream *s)
     enum step step = STEP_GONE;
 
     smx_buf_done(&s->call->in);
-    if (call_stream_begin(s->call) == 0 && send_event(s, fill_start) == 0)
+    if (begin(s) == 0)
         step = STEP_AGAIN;
     while (step == STEP_AGAIN) {
         step = send_step(s);
@@ -502,8 +531,9 @@ enum rpc_code process_rpc_stream_input(struct call *c)
     start = rpc_begin(&out, 0);
     smx_buf_append_str(&out, "{}");
     rpc_end(&out, start);
-    if (call_stream_begin(c) == 0 && http_write(c->x, out.data, out.len) == 0)
-        call_stream_end(c, RPC_OK, /* message= */ NULL);
+    rpc_append_end(&out, RPC_OK, /* message= */ NULL);
+    if (call_stream_begin(c, &out) == 0)
+        http_finish(c->x);
     smx_buf_done(&out);
     return RPC_OK;
 }

@@ -110,10 +110,11 @@ static void stream_end(struct watch_stream *s, int r)
 
 static void stream_run(struct watch_stream *s, struct stream_clock *clock)
 {
-    int r = call_stream_begin(s->call);
+    int r;
 
-    if (r == 0)
-        r = send_text(s, "{\"start\":{}}");
+    send_text(s, "{\"start\":{}}");
+    r = call_stream_begin(s->call, &s->out);
+    smx_buf_done(&s->out);
     while (r == 0) {
         bool sent = s->out.len > 0;
 

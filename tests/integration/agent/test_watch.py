@@ -1,4 +1,5 @@
 """WatchDir and the polled watchers."""
+import http.client
 import threading
 import time
 
@@ -26,7 +27,7 @@ class Events:
                     self.keepalives += 1
                 else:
                     self.got.append(message[1]["filesystem"])
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):
             pass  # closed by us
 
     def has(self, name, kind):
