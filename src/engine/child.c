@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
@@ -223,11 +224,32 @@ static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx
     return r < 0 ? r : run_agent(err);
 }
 
+static int highest_needed(const struct child_plan *p)
+{
+    int most = SMX_MAX(p->status_fd, SMX_MAX(p->agent_fd, SMX_MAX(p->net_fd, p->userns.fd)));
+
+    for (unsigned i = 0; i < p->cgroups->n; i++)
+        most = SMX_MAX(most, p->cgroups->h[i].fd);
+    return most;
+}
+
+/* The child begins with the engine's own table of descriptors and takes a copy of the low part:
+ * copying and closing thousands that belong to other sandboxes would cost more than the rest. */
+static int own_table(const struct child_plan *p, struct smx_err *err)
+{
+    if (close_range((unsigned)highest_needed(p) + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0)
+        return smx_err_errno(err, errno, "copying descriptors");
+    return smx_write_full(p->status_fd, "", 1) < 0 ? smx_err_set(err, SMX_E_CLOSED, "no engine")
+                                                   : 0;
+}
+
 void child_main(const struct child_plan *p)
 {
     struct smx_err err = { 0 };
     int status_fd = p->status_fd;
 
+    if (own_table(p, &err) < 0)
+        _exit(1);
     reset_signals();
     if (become_sandbox(p, &status_fd, &err) < 0)
         smx_write_full(status_fd, &err, sizeof err);

@@ -18,7 +18,7 @@
 #include "engine/engine.h"
 #include "engine/sys.h"
 
-enum { START_TIMEOUT_MS = 60000 };
+enum { START_TIMEOUT_MS = 60000, PIDFD_FLOOR = 4096 };
 
 struct start {
     struct child_plan plan;
@@ -50,6 +50,18 @@ static int name_layers(struct box *b, struct start *s, struct smx_err *err)
     return 0;
 }
 
+/* Descriptors that a child needs are kept below those that pile up: a child copies the low ones
+ * only, see child_main(). */
+static void move_up(int *fd)
+{
+    int high = fcntl(*fd, F_DUPFD_CLOEXEC, PIDFD_FLOOR);
+
+    if (high < 0)
+        return;
+    smx_close(*fd);
+    *fd = high;
+}
+
 static int clone_child(struct box *b, struct start *s, struct smx_err *err)
 {
     struct clone_args args = {
@@ -67,6 +79,7 @@ static int clone_child(struct box *b, struct start *s, struct smx_err *err)
         b->pidfd = -1;
         return smx_err_errno(err, errno, "starting a process");
     }
+    move_up(&b->pidfd);
     b->ours = true;
     b->m.pid = (uint64_t)pid;
     b->m.slot = s->plan.userns.slot;
@@ -76,23 +89,49 @@ static int clone_child(struct box *b, struct start *s, struct smx_err *err)
     return 0;
 }
 
-/* [parks] until the child runs the agent (EOF) or says why it cannot. Takes fd. */
-static int await_child(int fd, struct smx_err *err)
+static bool has_ended(int pidfd)
 {
-    uint64_t deadline = smx_deadline_in_ms(START_TIMEOUT_MS);
-    struct smx_err told = { 0 };
-    struct io_fd pipe;
-    size_t got = 0;
-    ssize_t n = 0;
-    int r = io_fd_init(&pipe, fd, err);
+    struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+    return poll(&p, 1, 0) == 1;
+}
+
+static int ended_at_once(const struct box *b, struct smx_err *err)
+{
+    if (b->why == ENGINE_REASON_EXPIRED)
+        return smx_err_set(err, SMX_E_SANDBOX_NOT_FOUND,
+            "sandbox '%s' not found: its deadline passed while it was made", b->m.id);
+    return smx_err_set(err, SMX_E_INTERNAL, "pid 1 of sandbox '%s' ended at once", b->m.id);
+}
+
+/* [parks] until the child has a table of descriptors of its own. Before that nothing it needs may
+ * be closed, and its end shows in its pidfd only. */
+static int await_own_table(
+    struct box *b, struct start *s, struct io_fd *pipe, uint64_t deadline, struct smx_err *err)
+{
+    struct io_wait w[] = { { .fd = pipe, .events = IO_READ }, { .event = &b->ended } };
+    char c;
+    int r = io_wait(w, SMX_ARRAY_LEN(w), deadline);
 
     if (r < 0)
-        return r;
+        return smx_err_set(err, (enum smx_code) - r, "the process of '%s' does not start", b->m.id);
+    if (!w[0].ready || io_read(pipe, &c, 1, deadline, err) != 1)
+        return ended_at_once(b, err);
+    smx_close(smx_take_fd(&s->status[1]));
+    return 0;
+}
+
+/* [parks] until the child runs the agent (EOF) or says why it cannot. */
+static int await_agent(struct io_fd *pipe, uint64_t deadline, struct smx_err *err)
+{
+    struct smx_err told = { 0 };
+    size_t got = 0;
+    ssize_t n;
+
     do {
-        n = io_read(&pipe, (char *)&told + got, sizeof told - got, deadline, err);
+        n = io_read(pipe, (char *)&told + got, sizeof told - got, deadline, err);
         got += n > 0 ? (size_t)n : 0;
     } while (n > 0 && got < sizeof told);
-    io_fd_done(&pipe);
     if (n < 0)
         return (int)n;
     if (got == 0)
@@ -101,6 +140,24 @@ static int await_child(int fd, struct smx_err *err)
     smx_err_set(
         err, got == sizeof told ? told.code : SMX_E_INTERNAL, "starting sandbox: %s", told.msg);
     return -(int)(err ? err->code : SMX_E_INTERNAL);
+}
+
+static int await_child(struct box *b, struct start *s, struct smx_err *err)
+{
+    uint64_t deadline = smx_deadline_in_ms(START_TIMEOUT_MS);
+    struct io_fd pipe;
+    int r = io_fd_init(&pipe, smx_take_fd(&s->status[0]), err);
+
+    if (r < 0)
+        return r;
+    r = await_own_table(b, s, &pipe, deadline, err);
+    if (r == 0)
+        r = await_agent(&pipe, deadline, err);
+    io_fd_done(&pipe);
+    /* A child that was killed says nothing either. */
+    if (r == 0 && (b->pidfd < 0 || has_ended(b->pidfd)))
+        r = ended_at_once(b, err);
+    return r;
 }
 
 /* Ends a child that did not become a sandbox, and what it had. */
@@ -148,22 +205,6 @@ static int prepare(struct box *b, struct start *s, struct smx_err *err)
     return userns_take(&e->userns, &s->plan.userns, err);
 }
 
-/* A child that was killed says nothing either. */
-static bool has_ended(int pidfd)
-{
-    struct pollfd p = { .fd = pidfd, .events = POLLIN };
-
-    return poll(&p, 1, 0) == 1;
-}
-
-static int ended_at_once(const struct box *b, struct smx_err *err)
-{
-    if (b->why == ENGINE_REASON_EXPIRED)
-        return smx_err_set(err, SMX_E_SANDBOX_NOT_FOUND,
-            "sandbox '%s' not found: its deadline passed while it was made", b->m.id);
-    return smx_err_set(err, SMX_E_INTERNAL, "pid 1 of sandbox '%s' ended at once", b->m.id);
-}
-
 /* The record is written while the child works, and counts once the child has become the agent. */
 static int start_child(struct box *b, int box_fd, struct start *s, struct smx_err *err)
 {
@@ -173,18 +214,15 @@ static int start_child(struct box *b, int box_fd, struct start *s, struct smx_er
         r = name_layers(b, s, err);
     if (r == 0)
         r = clone_child(b, s, err);
-    smx_close(smx_take_fd(&s->status[1]));
+    if (r == 0)
+        r = watch_add(b, err);
     if (r < 0)
         return r;
     b->m.start_time = process_start_time((pid_t)b->m.pid);
     r = meta_prepare(box_fd, &b->m, err);
     if (r == 0)
-        r = await_child(smx_take_fd(&s->status[0]), err);
-    if (r == 0 && has_ended(b->pidfd))
-        r = ended_at_once(b, err);
-    if (r == 0)
-        r = meta_commit(box_fd, err);
-    return r == 0 ? watch_add(b, err) : r;
+        r = await_child(b, s, err);
+    return r == 0 ? meta_commit(box_fd, err) : r;
 }
 
 int box_spawn(struct box *b, int box_fd, struct smx_err *err)
