@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-enum { READ_SIZE = 64 * 1024, FIELDS_MAX = 1024, DRAIN_MS = 2000 };
+enum { READ_SIZE = 64 * 1024, FIELDS_MAX = 1024, DRAIN_MS = 2000, KEEP_BUFFER_MS = 50 };
 
 struct provider_stream {
     struct provider_handle handle;
@@ -65,17 +65,18 @@ static int went_away(struct smx_err *err)
         "the connection to the process broke: the sandbox was stopped, deleted or has expired");
 }
 
-/* Waits without a buffer, so that silent streams are cheap. */
+/* Waits; a stream that stays silent gives its buffer back first. */
 static int wait_quietly(struct provider_stream *s, uint64_t deadline)
 {
     struct http_client *http = &s->conn->http;
     struct io_wait w = { .fd = &http->fd, .events = IO_READ };
+    uint64_t soon = smx_deadline_in_ms(KEEP_BUFFER_MS);
     int r;
 
     if (s->in.len > s->pos || http_in_size(&http->in) > 0)
         return 0;
-    r = io_wait(&w, 1, /* deadline_ns= */ 0);
-    if (r != -SMX_E_TIMEOUT)
+    r = io_wait(&w, 1, SMX_MIN(soon, deadline));
+    if (r != -SMX_E_TIMEOUT || deadline <= soon)
         return r < 0 ? r : 0;
     smx_buf_done(&s->in);
     s->pos = 0;
