@@ -147,6 +147,23 @@ static int start(struct agent *a, const struct options *o, struct smx_err *err)
     return http_server_listen(a->server, fd, "agent", err);
 }
 
+/* Outside a sandbox it ends like any program; a pid 1 ends with its sandbox only. */
+static void terminator(void *arg)
+{
+    static const int signos[] = { SIGTERM, SIGINT };
+    struct agent *a = arg;
+    struct io_signals signals;
+    struct smx_err err = { 0 };
+
+    if (io_signals_init(&signals, signos, SMX_ARRAY_LEN(signos), &err) < 0) {
+        smx_warn("%s", err.msg);
+        return;
+    }
+    if (io_signals_next(&signals, SMX_FOREVER) > 0)
+        io_loop_stop(a->loop);
+    io_signals_done(&signals);
+}
+
 struct boot {
     struct agent *agent;
     const struct options *options;
@@ -160,6 +177,9 @@ static void boot(void *arg)
     struct smx_err err = { 0 };
 
     b->result = start(b->agent, b->options, &err);
+    if (b->result == 0 && getpid() != 1)
+        b->result = io_fiber_spawn(
+            b->agent->loop, "terminator", terminator, b->agent, /* ret_fiber= */ NULL, &err);
     if (b->result == 0)
         return;
     smx_error("cannot start: %s", err.msg);

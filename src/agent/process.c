@@ -225,7 +225,8 @@ static struct winsize winsize_of(const struct envd_pty_size *size)
         .ws_row = (unsigned short)SMX_MIN(size->rows, UINT16_MAX) };
 }
 
-static int make_terminal(struct ends *e, const struct envd_pty_size *size, struct smx_err *err)
+static int make_terminal(struct ends *e, const struct envd_pty_size *size,
+    const struct agent_user *user, struct smx_err *err)
 {
     struct winsize ws = winsize_of(size);
     int unlock = 0;
@@ -238,6 +239,8 @@ static int make_terminal(struct ends *e, const struct envd_pty_size *size, struc
     e->child[0] = ioctl(e->terminal, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (e->child[0] < 0)
         return no_descriptors(err);
+    if (identity_privileged() && fchown(e->child[0], user->uid, (gid_t)-1) < 0)
+        return smx_err_errno(err, errno, "giving the terminal to '%s'", user->name);
     for (int i = 1; i < 3; i++) {
         e->child[i] = fcntl(e->child[0], F_DUPFD_CLOEXEC, 3);
         if (e->child[i] < 0)
@@ -255,9 +258,7 @@ static int make_ends(
 
     if (!p->pty)
         return make_pipes(e, !req->has_stdin || req->stdin_open, err);
-    if (identity_fs(user, err) < 0) /* the terminal belongs to the user */
-        return -SMX_E_FORBIDDEN;
-    return make_terminal(e, &req->pty->size, err);
+    return make_terminal(e, &req->pty->size, user, err);
 }
 
 static int spawn(
