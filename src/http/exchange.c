@@ -83,13 +83,16 @@ struct io_fd *http_fd(struct http_exchange *x)
 /* Splits an absolute target: the authority, and where the path starts. */
 static size_t authority_end(struct smx_view target, size_t *ret_start)
 {
-    const char *slashes = memchr(target.p, ':', target.n);
+    const char *colon;
     size_t i;
 
     *ret_start = 0;
-    if (target.n == 0 || target.p[0] == '/' || target.p[0] == '*' || !slashes)
+    if (target.n == 0 || target.p[0] == '/' || target.p[0] == '*')
         return 0;
-    i = *ret_start = (size_t)(slashes - target.p) + 3;
+    colon = memchr(target.p, ':', target.n);
+    if (!colon)
+        return 0;
+    i = *ret_start = (size_t)(colon - target.p) + 3;
     while (i < target.n && target.p[i] != '/' && target.p[i] != '?')
         i++;
     return i;

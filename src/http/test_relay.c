@@ -735,6 +735,101 @@ FIBER_TEST(bodies_flow_both_ways_at_once)
         __LINE__, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", true);
 }
 
+/* --- pipes --- */
+
+struct piped {
+    struct io_fd a, b;
+    bool ended;
+};
+
+static void pipe_main(void *arg)
+{
+    struct piped *p = arg;
+
+    http_pipe(&p->a, &p->b, SMX_VIEW("early "));
+    io_fd_done(&p->a);
+    io_fd_done(&p->b);
+    p->ended = true;
+}
+
+static void echo_main(void *arg)
+{
+    struct io_fd *fd = arg;
+    char data[5000];
+    ssize_t n;
+
+    while ((n = io_read(fd, data, sizeof data, in_ms(2000), NULL)) > 0)
+        if (io_write(fd, data, (size_t)n, 2000, NULL) < 0)
+            break;
+    shutdown(fd->fd, SHUT_WR);
+}
+
+static bool make_pipe(struct piped *p, struct io_fd *left, struct io_fd *right)
+{
+    int a[2], b[2];
+
+    p->ended = false;
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, a) == 0 &&
+           socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, b) == 0 &&
+           io_fd_init(left, a[0], NULL) == 0 && io_fd_init(&p->a, a[1], NULL) == 0 &&
+           io_fd_init(&p->b, b[0], NULL) == 0 && io_fd_init(right, b[1], NULL) == 0;
+}
+
+static void write_pattern(void *arg)
+{
+    struct io_fd *fd = arg;
+    char *data = smx_alloc(LARGE);
+
+    fill_pattern(data, LARGE, 0);
+    io_write(fd, data, LARGE, 2000, NULL);
+    shutdown(fd->fd, SHUT_WR);
+    smx_free(data);
+}
+
+FIBER_TEST(pipes_carry_both_ways_and_half_closes)
+{
+    struct piped p;
+    struct io_fd left, right;
+    struct smx_buf got;
+
+    smx_buf_init(&got, 2 * LARGE);
+    ASSERT_TRUE(make_pipe(&p, &left, &right));
+    spawn("pipe", pipe_main, &p);
+    spawn("echo", echo_main, &right);
+    spawn("write", write_pattern, &left);
+    io_sleep_until(in_ms(20)); /* nobody reads the echo: the writers wait */
+    ASSERT_FALSE(p.ended);
+    ASSERT_TRUE(read_to_end(&left, &got));
+    ASSERT_EQ(got.len, 6 + LARGE);
+    ASSERT_MEM(got.data, 6, "early ", 6);
+    for (size_t i = 0; i < LARGE; i++)
+        ASSERT_TRUE(got.data[6 + i] == pattern(i));
+    io_sleep_until(in_ms(5));
+    ASSERT_TRUE(p.ended);
+    io_fd_done(&left);
+    io_fd_done(&right);
+    smx_buf_done(&got);
+}
+
+/* One end breaks off while the other neither reads nor writes: the pipe ends. */
+FIBER_TEST(a_broken_pipe_ends)
+{
+    struct piped p;
+    struct io_fd left, right;
+    char data[64];
+
+    ASSERT_TRUE(make_pipe(&p, &left, &right));
+    spawn("pipe", pipe_main, &p);
+    ASSERT_EQ(io_read(&right, data, sizeof data, in_ms(1000), NULL), 6);
+    spawn("write", write_pattern, &left);
+    io_sleep_until(in_ms(20));
+    io_fd_done(&right);
+    for (int i = 0; i < 100 && !p.ended; i++)
+        io_sleep_until(in_ms(5));
+    ASSERT_TRUE(p.ended);
+    io_fd_done(&left);
+}
+
 /* --- the client by itself --- */
 
 FIBER_TEST(client_requests)
