@@ -155,7 +155,7 @@ def test_report_4_size_resize_and_signals(sm, box):
     t.send("stty size\r")
     t.expect("\r\n40 120\r\n")
     t.send("trap 'stty size' WINCH\r")
-    t.expect("WINCH\r\n")
+    t.expect("WINCH\r\n# ")
     t.resize(50, 200)
     os.kill(t.pid, signal.SIGWINCH)
     t.send("\r")
