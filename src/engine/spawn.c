@@ -65,7 +65,7 @@ static void move_up(int *fd)
 static int clone_child(struct box *b, struct start *s, struct smx_err *err)
 {
     struct clone_args args = {
-        .flags = CLONE_NEWPID | CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
+        .flags = CLONE_NEWPID | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_FILES |
                  (s->group_fd >= 0 ? CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)&b->pidfd,
         .exit_signal = SIGCHLD,
