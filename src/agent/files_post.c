@@ -68,8 +68,8 @@ static int add_metadata(struct post *p, const struct h1_field *f, size_t *bytes)
 
         if (c < 0x20 || c > 0x7e)
             return upload_fail(&p->err, 400,
-                "invalid metadata: metadata value for key \"%.80s\" contains non-printable-ASCII byte "
-                "0x%02x at offset %zu",
+                "invalid metadata: metadata value for key \"%.80s\" contains non-printable-ASCII "
+                "byte 0x%02x at offset %zu",
                 key, c, i);
     }
     *bytes += strlen(key) + f->value.n;
@@ -182,8 +182,8 @@ static int store_part(struct post *p, struct multipart *m, const char *filename)
     r = smx_map_put(&p->written, path, path); /* the table owns it from here on */
     if (r < 0) {
         upload_fail(&p->err, r == -SMX_E_EXISTS ? 400 : 429,
-            "you cannot upload multiple files to the same path '%.100s' in one upload request, only "
-            "the first specified file was uploaded",
+            "you cannot upload multiple files to the same path '%.100s' in one upload request, "
+            "only the first specified file was uploaded",
             path);
         smx_free(path);
         return -1;
@@ -231,7 +231,8 @@ static int open_encoding(struct post *p)
         return 0;
     if (!smx_view_ieq(coding, "gzip"))
         return upload_fail(&p->err, 400,
-            "error decompressing request body: unsupported Content-Encoding: %.*s, supported: [gzip]",
+            "error decompressing request body: unsupported Content-Encoding: %.*s, supported: "
+            "[gzip]",
             (int)SMX_MIN(coding.n, 40), coding.p);
     if (gunzip_new(read_body, p, &p->gunzip, &err) < 0)
         return upload_fail(&p->err, 429, "%s", err.msg);

@@ -23,7 +23,7 @@ static bool read_text(const char *path, char *text, size_t size)
 static double cpu_used(struct metrics *m)
 {
     unsigned long long v[8] = { 0 };
-    uint64_t total = 0, idle, busy, total_delta, busy_delta;
+    uint64_t total = 0, idle, busy, total_delta, busy_delta, hundredths;
     char text[512];
 
     if (!read_text("/proc/stat", text, sizeof text) ||
@@ -40,8 +40,8 @@ static double cpu_used(struct metrics *m)
     m->busy = busy;
     if (total_delta == 0 || busy_delta > total_delta)
         return 0;
-    /* hundredths, as the protocol's examples have it */
-    return (double)(busy_delta * 10000 / total_delta) / 100;
+    hundredths = busy_delta * 10000 / total_delta; /* no more digits than the protocol's examples */
+    return (double)hundredths / 100;
 }
 
 /* Bytes of a row of /proc/meminfo. */

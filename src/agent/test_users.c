@@ -81,7 +81,8 @@ TEST(lines_that_do_not_parse_are_skipped)
     struct smx_err err;
 
     set_up(&u,
-        "\n:x:0:0::/:\nshort:x:5\nneg:x:-1:0::/:\nbig:x:99999999999:0::/:\nlast:x:4294967295:0::/:\n"
+        "\n:x:0:0::/:\nshort:x:5\nneg:x:-1:0::/:\nbig:x:99999999999:0::/:\n"
+        "last:x:4294967295:0::/:\n"
         "word:x:abc:0::/:\n::::::\nok:x:7:8::relative:\ngood:x:9:9::/good",
         "bad\nx:y\n:z:1:\n");
     ASSERT_INT(users_find(&u, "short", &user, &err), <, 0);

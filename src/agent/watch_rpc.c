@@ -22,7 +22,7 @@ struct watcher {
     struct io_fiber *fiber;
     char id[SMX_ID_LEN + 1];
     bool include_entry, lost, removed;
-    struct smx_buf events; /* objects with commas between them */
+    struct smx_buf events; /* an array, not closed yet; empty for none */
     size_t n;
 };
 
@@ -193,8 +193,7 @@ static void keep_event(void *ctx, enum envd_fs_event_type type, const char *name
         w->lost = true;
         return;
     }
-    if (w->n++ > 0)
-        smx_buf_append_char(&w->events, ',');
+    smx_buf_append_char(&w->events, w->n++ > 0 ? ',' : '[');
     json_writer_init(&json, &w->events);
     write_event(&json, w->agent, &w->watch, type, name, w->include_entry);
 }
@@ -280,6 +279,17 @@ static enum rpc_code find_watcher(struct call *c, struct watcher **ret)
     return code;
 }
 
+static void reply_events(struct call *c, const char *array)
+{
+    struct json_writer w;
+
+    json_writer_init(&w, &c->out);
+    json_object_begin(&w);
+    json_key(&w, "events");
+    json_raw(&w, array);
+    json_object_end(&w);
+}
+
 enum rpc_code watch_rpc_get_watcher_events(struct call *c)
 {
     struct watcher *w;
@@ -290,8 +300,8 @@ enum rpc_code watch_rpc_get_watcher_events(struct call *c)
     if (w->lost)
         code = call_fail(c, RPC_RESOURCE_EXHAUSTED,
             "more changes than a watcher keeps (%d): some were lost", SMX_AGENT_WATCHER_EVENTS_MAX);
-    else if (w->n > 0)
-        smx_buf_appendf(&c->out, "{\"events\":[%s]}", w->events.data);
+    else if (w->n > 0 && smx_buf_append_char(&w->events, ']') == 0)
+        reply_events(c, w->events.data);
     smx_buf_done(&w->events);
     w->events.failed = w->lost = false;
     w->n = 0;
