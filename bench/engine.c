@@ -101,7 +101,8 @@ static void exec_true(int fd)
     char text[TEXT];
     size_t n = sizeof body - 1, got = 0;
     int head = snprintf(text, sizeof text,
-        "POST /process.Process/Start HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+json\r\n"
+        "POST /process.Process/Start HTTP/1.1\r\nHost: x\r\n"
+        "Content-Type: application/connect+json\r\n"
         "Authorization: Basic cm9vdDo=\r\nContent-Length: %zu\r\n\r\n",
         n + 5);
 
