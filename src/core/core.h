@@ -51,8 +51,9 @@ struct core_config {
  * every row is resolved against what the providers have. A provider that cannot be reached does not
  * fail the open; its rows are resolved when it comes back. */
 int core_open(const struct core_config *cfg, struct core **ret, struct smx_err *err);
-void core_close(
-    struct core *c); /* [parks] ends fibers, closes providers and store; sandboxes stay */
+/* [parks] ends the core's fibers, closes providers and store; sandboxes stay. No reference to a
+ * sandbox and no use may be left: front ends are drained first. */
+void core_close(struct core *c);
 SMX_DEFINE_CLEANUP(struct core, core_close)
 struct metrics *core_metrics(struct core *c);
 const char *core_instance_id(const struct core *c); /* of this state directory, for Sandmux-Via */

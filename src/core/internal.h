@@ -71,7 +71,7 @@ struct core {
     unsigned char secret[32];
     char instance[33];
     bool closing;
-    unsigned tasks; /* fibers of ours */
+    struct smx_list tasks; /* fibers of ours */
     struct io_event no_tasks;
     struct io_event stop; /* set at close */
 };

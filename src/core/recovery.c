@@ -332,7 +332,7 @@ void recovery_run(struct core_rt *rt)
     rt->next_look_ns = smx_deadline_in_ms(look_after_ms[rt->looks]);
     if (rt->looks + 1 < SMX_ARRAY_LEN(look_after_ms))
         rt->looks++;
-    if (r < 0)
+    if (r < 0 && !rt->core->closing)
         smx_warn("sandboxes of runtime '%s' could not be looked up and keep their last state: %s",
             rt->cfg.name, err.msg);
 }

@@ -127,6 +127,35 @@ FIBER_TEST(a_log_is_a_ring_of_lines)
     ASSERT_STR(line.text, "state deleted: deleted");
 }
 
+/* --- states ------------------------------------------------------------------------------------
+ */
+
+FIBER_TEST(a_move_that_the_table_does_not_allow_is_refused)
+{
+    FIXTURE(f);
+    SANDBOX(sb);
+    uint64_t before;
+    struct sbx *b;
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    b = sbx_of(sb);
+    ASSERT_OK(sandbox_lock(b, &f.err), &f.err);
+    for (unsigned from = 0; from < SANDBOX_STATE_COUNT_; from++) {
+        for (unsigned to = 0; to < SANDBOX_STATE_COUNT_; to++) {
+            bool allowed = sandbox_state_allows(from, to);
+
+            sb->state = from;
+            before = core_events_last(f.core);
+            ASSERT_EQ(sandbox_move(b, to, "", 0, &f.err), allowed ? 0 : -SMX_E_STATE);
+            ASSERT_EQ(sb->state, allowed ? to : from);
+            ASSERT_EQ(core_events_last(f.core) - before, allowed);
+        }
+    }
+    sb->state = SANDBOX_RUNNING;
+    sandbox_unlock(b);
+}
+
 /* --- idempotency --------------------------------------------------------------------------- */
 
 FIBER_TEST(idempotency_same_other_and_running)

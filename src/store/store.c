@@ -298,21 +298,22 @@ static void lead(struct store *st, struct store_op *own)
     pass_the_lead(st);
 }
 
+/* Cancellation waits until the transaction is through: the operation is on this stack, and a leader
+ * works for others too. */
 int store_do(struct store *st, store_fn *fn, void *arg, unsigned flags, struct smx_err *err)
 {
     struct store_op op = { .fn = fn, .arg = arg, .flags = flags };
 
     io_event_init(&op.wake);
     smx_list_add(&st->queue, &op.link);
-    if (st->busy) {
-        io_shield_begin(); /* the operation is on this stack */
+    io_shield_begin();
+    if (st->busy)
         io_event_wait(&op.wake, SMX_FOREVER);
-        io_shield_end();
-    } else {
+    else
         st->busy = op.lead = true;
-    }
     if (op.lead)
         lead(st, &op);
+    io_shield_end();
     if (op.r < 0 && err)
         *err = op.err;
     return op.r;
@@ -326,7 +327,9 @@ void store_checkpoint(struct store *st)
         return;
     st->busy = true;
     smx_list_init(&b.ops);
+    io_shield_begin();
     work(st, &b);
+    io_shield_end();
     pass_the_lead(st);
 }
 

@@ -131,6 +131,29 @@ FIBER_TEST(a_failing_write_undoes_only_itself)
         ASSERT_EQ(v[i].seq, i + 1);
 }
 
+static void cancelled_writer(void *arg)
+{
+    struct writers *w = arg;
+
+    io_fiber_cancel(io_fiber_self());
+    writer(w);
+}
+
+FIBER_TEST(a_cancelled_caller_fails_nobody)
+{
+    PLACE(p);
+    struct writers w = { .p = &p, .next = 1, .in_order = true, .running = 4 };
+
+    ASSERT_OK(store_open(p.dir, &p.st, &p.err), &p.err);
+    spawn("writer", cancelled_writer, &w);
+    spawn("writer", writer, &w);
+    spawn("writer", cancelled_writer, &w);
+    spawn("writer", writer, &w);
+    while (w.running > 0)
+        io_sleep_until(in_ms(1));
+    ASSERT_EQ(w.ok, 4);
+}
+
 static int count_row(void *ctx, const struct store_sandbox *row, struct smx_err *err)
 {
     (*(unsigned *)ctx)++;
