@@ -29,6 +29,8 @@
 #define SMX_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define SMX_MUST_USE __attribute__((warn_unused_result))
 #define SMX_UNUSED __attribute__((unused))
+/* Keeps what a call needs for a moment off the frame of a fiber that then stays for hours. */
+#define SMX_NOINLINE __attribute__((noinline))
 
 #define SMX_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define SMX_MAX(a, b) ((a) > (b) ? (a) : (b))

@@ -46,25 +46,33 @@ static void make_id(struct http_exchange *x, struct frontend_request *req)
     http_add_field(x, "X-Request-Id", req->id);
 }
 
-/* True when the Host named a port of a sandbox; then it is answered. */
-static bool handle_traffic(struct frontend *fe, struct http_exchange *x)
+struct destination {
+    uint16_t port;
+    char key[SMX_NAME_LEN_MAX + 1]; /* of a sandbox; longer ones are nobody's */
+};
+
+enum where { TO_US, TO_PORT, REFUSED };
+
+/* Where the Host sends the request; a Host that is not ours is refused and answered. */
+static SMX_NOINLINE enum where find_destination(
+    struct frontend *fe, struct http_exchange *x, struct destination *ret)
 {
     struct frontend_host host;
     struct smx_err err = { 0 };
     char key[FRONTEND_HOST_MAX];
-    uint16_t port;
 
     if (!frontend_host_parse(http_host(x), &host) ||
-        !frontend_host_traffic(fe, &host, &port, key, sizeof key))
-        return false;
-    if (guard_peer_and_host(fe, x, &host, &err) < 0)
+        !frontend_host_traffic(fe, &host, &ret->port, key, sizeof key))
+        return TO_US;
+    if (guard_peer_and_host(fe, x, &host, &err) < 0) {
         native_fail(x, &err);
-    else
-        traffic_handle(fe, x, port, key);
-    return true;
+        return REFUSED;
+    }
+    smx_strcpy(ret->key, sizeof ret->key, key);
+    return TO_PORT;
 }
 
-static void refuse_e2b(struct http_exchange *x)
+static SMX_NOINLINE void refuse_e2b(struct http_exchange *x)
 {
     struct smx_err err = { 0 };
 
@@ -74,15 +82,18 @@ static void refuse_e2b(struct http_exchange *x)
 
 static void handle(struct frontend *fe, struct http_exchange *x)
 {
-    if (handle_traffic(fe, x))
-        return;
-    if (http_field(x, "E2b-Sandbox-Id").p)
+    struct destination to;
+    enum where where = find_destination(fe, x, &to);
+
+    if (where == TO_PORT)
+        traffic_handle(fe, x, to.port, to.key);
+    else if (where == TO_US && http_field(x, "E2b-Sandbox-Id").p)
         refuse_e2b(x);
-    else
+    else if (where == TO_US)
         native_handle(fe, x);
 }
 
-static void count(struct frontend *fe, const struct http_exchange *x,
+static SMX_NOINLINE void count(struct frontend *fe, const struct http_exchange *x,
     const struct frontend_request *req, uint64_t ns)
 {
     char status[16];
@@ -95,7 +106,7 @@ static void count(struct frontend *fe, const struct http_exchange *x,
     metrics_observe(metrics_series(fe->seconds, by_frontend), (double)ns / 1e9);
 }
 
-static void log_request(
+static SMX_NOINLINE void log_request(
     const struct http_exchange *x, const struct frontend_request *req, uint64_t ns)
 {
     struct smx_view method = http_head(x)->method_text, path = http_path(x);

@@ -236,11 +236,20 @@ static int spawn(struct gateway *g, const char *name, io_fiber_fn *fn, struct sm
     return io_fiber_spawn(g->loop, name, fn, g, /* ret_fiber= */ NULL, err);
 }
 
+/* Descriptors are short: the connections to agents that wait for work go before any client's. */
+static bool make_room(void *ctx)
+{
+    struct frontend *fe = ctx;
+
+    return core_shed(fe->core);
+}
+
 static int start(struct gateway *g, struct smx_err *err)
 {
     struct http_server_config server = { .handler = dispatch,
         .ctx = &g->fe,
         .server_name = "sandmux",
+        .make_room = make_room,
         .error_body = native_error_body };
     struct core_config cc = { .loop = g->loop,
         .state_dir = g->state_dir,

@@ -53,7 +53,7 @@ static int read_since(
     return 0;
 }
 
-static int next_event(struct frontend *fe, struct http_exchange *x, uint64_t *since)
+static SMX_NOINLINE int next_event(struct frontend *fe, struct http_exchange *x, uint64_t *since)
 {
     struct core_event ev; /* on a frame that is gone while the stream is silent */
     int r = core_events_next(fe->core, since, &ev, 0, /* err= */ NULL);
@@ -61,7 +61,7 @@ static int next_event(struct frontend *fe, struct http_exchange *x, uint64_t *si
     return r == 0 ? write_event(x, &ev) : r;
 }
 
-static int await_event(struct frontend *fe, struct http_exchange *x, uint64_t *since)
+static SMX_NOINLINE int await_event(struct frontend *fe, struct http_exchange *x, uint64_t *since)
 {
     struct core_event *ev = smx_alloc(sizeof *ev);
     int r;
@@ -78,20 +78,28 @@ static int await_event(struct frontend *fe, struct http_exchange *x, uint64_t *s
     return r;
 }
 
-void native_events(struct http_exchange *x, const struct http_params *params, void *ctx)
+/* Everything up to the first event; negative: it was answered or the client is gone. */
+static SMX_NOINLINE int begin(struct frontend *fe, struct http_exchange *x, uint64_t *since)
 {
     struct smx_err err = { 0 };
-    uint64_t since;
-    int r = read_since(ctx, x, &since, &err);
+    int r = read_since(fe, x, since, &err);
 
     if (r < 0) {
         native_fail(x, &err);
-        return;
+        return r;
     }
     http_add_field(x, "Cache-Control", "no-store");
     r = http_start(x, 200, "text/event-stream", HTTP_CHUNKED);
-    if (r == 0)
-        r = http_write(x, ": sandmux\n\n", 11);
+    return r < 0 ? r : http_write(x, ": sandmux\n\n", 11);
+}
+
+void native_events(struct http_exchange *x, const struct http_params *params, void *ctx)
+{
+    uint64_t since;
+    int r = begin(ctx, x, &since);
+
+    if (r < 0)
+        return;
     native_watch_client(x);
     while (r == 0) {
         r = next_event(ctx, x, &since);

@@ -11,14 +11,18 @@
 
 enum {
     STDIN_INLINE = 32 * 1024, /* what an empty pipe takes without anybody reading */
-    GRACE_MS = 5000,          /* the runtime enforces timeout_s; past this we do */
+    QUIET_MS = 1000,
+    GRACE_MS = 5000, /* the runtime enforces timeout_s; past this we do */
     LINE_MAX_BYTES = 512 * 1024,
 };
 
+/* All of a command, on the heap: the frames of a stream that is silent for hours stay small. */
 struct run {
     struct http_exchange *x;
-    struct native_use *use;
-    const struct native_spec *spec;
+    struct native_exec req;
+    struct native_spec spec;
+    struct native_use use;
+    struct smx_err err;
     struct provider_stream *stream;
     uint64_t started_ns, deadline_ns;
     uint32_t pid;
@@ -38,14 +42,14 @@ static void feed(void *arg)
 
     if (r->n_in > 0)
         e = provider_write_stdin(
-            r->use->box, r->pid, /* tty= */ false, r->in, r->n_in, SMX_FOREVER, /* err= */ NULL);
+            r->use.box, r->pid, /* tty= */ false, r->in, r->n_in, SMX_FOREVER, /* err= */ NULL);
     if (e == 0) /* else it ended or closed its input: no fault of the caller */
-        provider_close_stdin(r->use->box, r->pid, native_deadline(), /* err= */ NULL);
+        provider_close_stdin(r->use.box, r->pid, native_deadline(), /* err= */ NULL);
     r->feeder = NULL;
     io_event_set(&r->fed);
 }
 
-static int feed_start(struct run *r, struct smx_err *err)
+static int feed_start(struct run *r)
 {
     io_event_init(&r->fed);
     if (!r->in)
@@ -54,7 +58,7 @@ static int feed_start(struct run *r, struct smx_err *err)
         feed(r);
         return 0;
     }
-    return io_fiber_spawn(http_loop(r->x), "exec stdin", feed, r, &r->feeder, err);
+    return io_fiber_spawn(http_loop(r->x), "exec stdin", feed, r, &r->feeder, &r->err);
 }
 
 /* The feeder's memory is ours: it has to be gone before we are. */
@@ -70,41 +74,64 @@ static void feed_end(struct run *r)
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static int run_start(struct run *r, struct smx_err *err)
+static int run_start(struct run *r)
 {
     int e;
 
     r->started_ns = smx_now_ns();
     r->deadline_ns = SMX_FOREVER;
-    if (r->spec->process.timeout_ms)
-        r->deadline_ns = smx_deadline_in_ms(r->spec->process.timeout_ms + GRACE_MS);
-    e = provider_process_start(r->use->box, &r->spec->process, &r->stream, native_deadline(), err);
+    if (r->spec.process.timeout_ms)
+        r->deadline_ns = smx_deadline_in_ms(r->spec.process.timeout_ms + GRACE_MS);
+    e = provider_process_start(
+        r->use.box, &r->spec.process, &r->stream, native_deadline(), &r->err);
     if (e == 0)
         native_watch_client(r->x);
     return e;
 }
 
-/* The next event. Past the deadline the process is killed once; then its end is waited for. */
-static int run_next(struct run *r, struct provider_event *ev, struct smx_err *err)
+/* Waits for the next event. A stream that was quiet for a moment gives its buffers and the unused
+ * part of its stack back before it waits on. */
+static int run_await(struct run *r, struct provider_event *ev)
 {
-    int e = provider_stream_next(r->stream, ev, r->deadline_ns, err);
+    uint64_t quiet_ns = smx_deadline_in_ms(QUIET_MS);
+    int e;
 
-    if (e == -SMX_E_TIMEOUT && !r->killed) {
-        r->killed = true;
-        r->deadline_ns = smx_deadline_in_ms(GRACE_MS);
-        provider_signal(r->use->box, r->pid, SIGKILL, native_deadline(), NULL);
-        e = provider_stream_next(r->stream, ev, r->deadline_ns, err);
-    }
+    if (quiet_ns >= r->deadline_ns)
+        return provider_stream_next(r->stream, ev, r->deadline_ns, &r->err);
+    e = provider_stream_next(r->stream, ev, quiet_ns, &r->err);
+    if (e != -SMX_E_TIMEOUT)
+        return e;
+    http_trim(r->x);
+    return provider_stream_next(r->stream, ev, r->deadline_ns, &r->err);
+}
+
+/* Past the deadline the process is killed once; then its end is waited for. */
+static int run_await_or_kill(struct run *r, struct provider_event *ev)
+{
+    int e = run_await(r, ev);
+
+    if (e != -SMX_E_TIMEOUT || r->killed)
+        return e;
+    r->killed = true;
+    r->deadline_ns = smx_deadline_in_ms(GRACE_MS);
+    provider_signal(r->use.box, r->pid, SIGKILL, native_deadline(), /* err= */ NULL);
+    return run_await(r, ev);
+}
+
+static int run_next(struct run *r, struct provider_event *ev)
+{
+    int e = run_await_or_kill(r, ev);
+
     if (e < 0)
         return e;
     if (ev->kind == PROVIDER_EVENT_START) {
         r->pid = ev->pid;
-        native_log_start(r->use->sb, r->spec, ev->pid);
-        return feed_start(r, err);
+        native_log_start(r->use.sb, &r->spec, ev->pid);
+        return feed_start(r);
     }
     if (ev->kind == PROVIDER_EVENT_END) {
         ev->timed_out |= r->killed;
-        native_log_end(r->use->sb, r->pid, ev);
+        native_log_end(r->use.sb, r->pid, ev);
     }
     return 0;
 }
@@ -185,7 +212,7 @@ static void write_bytes(struct json_writer *w, const char *key, const char *key_
         json_base64(w, bytes->data, bytes->n);
 }
 
-static void reply_result(struct run *r, struct collected *c)
+static SMX_NOINLINE void reply_result(struct run *r, struct collected *c)
 {
     struct json_bytes bytes[2] = { 0 };
     char *text[2] = { NULL, NULL };
@@ -213,31 +240,32 @@ static void reply_result(struct run *r, struct collected *c)
     smx_buf_done(&out);
 }
 
-static int run_collect(struct run *r, struct collected *c, struct smx_err *err)
+static int run_collect(struct run *r, struct collected *c)
 {
     struct provider_event ev = { 0 };
-    int e = run_start(r, err);
+    int e = run_start(r);
 
     while (e == 0 && ev.kind != PROVIDER_EVENT_END) {
-        e = run_next(r, &ev, err);
+        e = run_next(r, &ev);
         if (e == 0 && collect_event(c, &ev) < 0)
-            e = smx_err_oom(err);
+            e = smx_err_oom(&r->err);
     }
     return e;
 }
 
-static void answer_json(struct run *r, size_t max)
+static void answer_json(struct run *r)
 {
+    size_t max =
+        r->req.max_output_bytes ? (size_t)r->req.max_output_bytes : SMX_EXEC_OUTPUT_DEFAULT;
     struct collected c = { .max = max };
-    struct smx_err err = { 0 };
     int e;
 
     smx_buf_init(&c.out, max);
     smx_buf_init(&c.err, max);
-    e = run_collect(r, &c, &err);
+    e = run_collect(r, &c);
     run_end(r);
     if (e < 0)
-        native_fail(r->x, &err);
+        native_fail(r->x, &r->err);
     else
         reply_result(r, &c);
     smx_buf_done(&c.out);
@@ -264,21 +292,19 @@ static void line_exit(struct run *r, struct smx_buf *b, const struct provider_ev
     smx_buf_append_char(b, '\n');
 }
 
-static int lines_end(
-    struct run *r, struct lines *l, const struct provider_event *ev, struct smx_err *err)
+static int lines_end(struct run *r, struct lines *l, const struct provider_event *ev)
 {
-    int e = native_text_line(&l->out, "stdout", "", 0, /* end= */ true, &l->line, err);
+    int e = native_text_line(&l->out, "stdout", "", 0, /* end= */ true, &l->line, &r->err);
 
     if (e == 0)
         e = native_text_line(&l->err, "stderr", ev->error ? ev->error : "",
-            ev->error ? strlen(ev->error) : 0, /* end= */ true, &l->line, err);
+            ev->error ? strlen(ev->error) : 0, /* end= */ true, &l->line, &r->err);
     if (e == 0)
         line_exit(r, &l->line, ev);
     return e;
 }
 
-static int lines_of(
-    struct run *r, struct lines *l, const struct provider_event *ev, struct smx_err *err)
+static SMX_NOINLINE int lines_of(struct run *r, struct lines *l, const struct provider_event *ev)
 {
     struct native_exec_start start = { .pid = ev->pid };
     struct native_exec_event line = { .start = &start };
@@ -289,11 +315,11 @@ static int lines_of(
         return smx_buf_append_char(&l->line, '\n');
     case PROVIDER_EVENT_STDOUT:
     case PROVIDER_EVENT_PTY:
-        return native_text_line(&l->out, "stdout", ev->data, ev->n, false, &l->line, err);
+        return native_text_line(&l->out, "stdout", ev->data, ev->n, false, &l->line, &r->err);
     case PROVIDER_EVENT_STDERR:
-        return native_text_line(&l->err, "stderr", ev->data, ev->n, false, &l->line, err);
+        return native_text_line(&l->err, "stderr", ev->data, ev->n, false, &l->line, &r->err);
     case PROVIDER_EVENT_END:
-        return lines_end(r, l, ev, err);
+        return lines_end(r, l, ev);
     }
     return -SMX_E_INTERNAL;
 }
@@ -307,38 +333,45 @@ static bool more_is_buffered(struct run *r, const struct lines *l)
     return buffered && l->line.len < LINE_MAX_BYTES / 4;
 }
 
-static int run_lines(struct run *r, struct lines *l, struct smx_err *err)
+static int send_lines(struct run *r, struct lines *l)
+{
+    int e = 0;
+
+    if (!http_started(r->x))
+        e = http_start(r->x, 200, NATIVE_NDJSON, HTTP_CHUNKED);
+    if (e == 0)
+        e = http_write(r->x, l->line.data, l->line.len);
+    smx_buf_reset(&l->line);
+    return e;
+}
+
+static int run_lines(struct run *r, struct lines *l)
 {
     struct provider_event ev = { 0 };
-    int e = run_start(r, err);
+    int e = run_start(r);
 
     while (e == 0 && ev.kind != PROVIDER_EVENT_END) {
-        e = run_next(r, &ev, err);
+        e = run_next(r, &ev);
         if (e == 0)
-            e = lines_of(r, l, &ev, err);
-        if (e < 0 || (ev.kind != PROVIDER_EVENT_END && more_is_buffered(r, l)))
-            continue;
-        if (!http_started(r->x))
-            e = http_start(r->x, 200, NATIVE_NDJSON, HTTP_CHUNKED);
-        if (e == 0)
-            e = http_write(r->x, l->line.data, l->line.len);
-        smx_buf_reset(&l->line);
+            e = lines_of(r, l, &ev);
+        if (e == 0 && (ev.kind == PROVIDER_EVENT_END || !more_is_buffered(r, l)))
+            e = send_lines(r, l);
     }
     return e;
 }
 
 /* What goes wrong behind the 200 is the last line. */
-static void fail_lines(struct run *r, struct lines *l, const struct smx_err *err)
+static SMX_NOINLINE void fail_lines(struct run *r, struct lines *l)
 {
     struct native_exec_event line = { 0 };
     struct native_problem problem;
     char type[96];
 
     if (!http_started(r->x)) {
-        native_fail(r->x, err);
+        native_fail(r->x, &r->err);
         return;
     }
-    native_problem_fill(r->x, err, &problem, type);
+    native_problem_fill(r->x, &r->err, &problem, type);
     line.error = &problem;
     smx_buf_reset(&l->line);
     json_encode_to(&l->line, &native_exec_event_table, &line, /* err= */ NULL);
@@ -350,14 +383,13 @@ static void fail_lines(struct run *r, struct lines *l, const struct smx_err *err
 static void answer_lines(struct run *r)
 {
     struct lines l = { 0 };
-    struct smx_err err = { 0 };
     int e;
 
     smx_buf_init(&l.line, 8 * LINE_MAX_BYTES);
-    e = run_lines(r, &l, &err);
+    e = run_lines(r, &l);
     run_end(r);
     if (e < 0)
-        fail_lines(r, &l, &err);
+        fail_lines(r, &l);
     else
         http_finish(r->x);
     smx_buf_done(&l.line);
@@ -365,19 +397,33 @@ static void answer_lines(struct run *r)
 
 /* --- request ---------------------------------------------------------------------------------- */
 
-static int take_stdin(struct run *r, struct native_exec *req, struct smx_err *err)
+static int take_stdin(struct run *r)
 {
-    if (req->stdin_text && req->stdin_b64.data)
+    if (r->req.stdin_text && r->req.stdin_b64.data)
         return smx_err_set(
-            err, SMX_E_INVALID, "stdin_b64: cannot be combined with stdin; send one of them");
-    if (req->stdin_text) {
-        r->in = req->stdin_text;
-        r->n_in = strlen(req->stdin_text);
-    } else if (req->stdin_b64.data) {
-        r->in = (const char *)req->stdin_b64.data;
-        r->n_in = req->stdin_b64.n;
+            &r->err, SMX_E_INVALID, "stdin_b64: cannot be combined with stdin; send one of them");
+    if (r->req.stdin_text) {
+        r->in = r->req.stdin_text;
+        r->n_in = strlen(r->req.stdin_text);
+    } else if (r->req.stdin_b64.data) {
+        r->in = (const char *)r->req.stdin_b64.data;
+        r->n_in = r->req.stdin_b64.n;
     }
+    r->spec.process.stdin_open = r->in;
     return 0;
+}
+
+static int read_request(struct run *r, const struct http_params *params, struct frontend *fe)
+{
+    int e = native_body(r->x, &native_exec_table, SMX_JSON_MAX, &r->req, NULL, &r->err);
+
+    if (e == 0)
+        e = native_spec_make(&r->spec, r->req.command, &r->req.env, r->req.timeout_s, &r->err);
+    if (e == 0)
+        e = take_stdin(r);
+    r->spec.process.cwd = r->req.cwd;
+    r->spec.process.user = r->req.user;
+    return e < 0 ? e : native_use_begin(fe, r->x, params, &r->use, &r->err);
 }
 
 static bool wants_lines(const struct http_exchange *x)
@@ -385,40 +431,28 @@ static bool wants_lines(const struct http_exchange *x)
     return h1_has_token(http_head(x), "Accept", NATIVE_NDJSON);
 }
 
-static void run_request(struct http_exchange *x, const struct http_params *params,
-    struct frontend *fe, struct native_exec *req, struct native_spec *spec)
+static void run_free(struct run *r)
 {
-    NATIVE_USE(use);
-    struct run r = { .x = x, .use = &use, .spec = spec };
-    struct smx_err err = { 0 };
-
-    spec->process.cwd = req->cwd;
-    spec->process.user = req->user;
-    if (take_stdin(&r, req, &err) < 0 || native_use_begin(fe, x, params, &use, &err) < 0) {
-        native_fail(x, &err);
-        return;
-    }
-    spec->process.stdin_open = r.in;
-    if (wants_lines(x))
-        answer_lines(&r);
-    else
-        answer_json(
-            &r, req->max_output_bytes ? (size_t)req->max_output_bytes : SMX_EXEC_OUTPUT_DEFAULT);
+    native_use_end(&r->use);
+    native_spec_done(&r->spec);
+    json_free(&native_exec_table, &r->req);
+    smx_free(r);
 }
 
 void native_exec_post(struct http_exchange *x, const struct http_params *params, void *ctx)
 {
-    struct native_exec req;
-    struct native_spec spec = { 0 };
-    struct smx_err err = { 0 };
-    int r = native_body(x, &native_exec_table, SMX_JSON_MAX, &req, NULL, &err);
+    struct run *r = smx_alloc(sizeof *r);
 
-    if (r == 0)
-        r = native_spec_make(&spec, req.command, &req.env, req.timeout_s, &err);
-    if (r < 0)
-        native_fail(x, &err);
+    if (!r) {
+        native_fail_memory(x);
+        return;
+    }
+    r->x = x;
+    if (read_request(r, params, ctx) < 0)
+        native_fail(x, &r->err);
+    else if (wants_lines(x))
+        answer_lines(r);
     else
-        run_request(x, params, ctx, &req, &spec);
-    native_spec_done(&spec);
-    json_free(&native_exec_table, &req);
+        answer_json(r);
+    run_free(r);
 }

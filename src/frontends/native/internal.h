@@ -21,6 +21,7 @@ void native_reply(
 void native_reply_json(struct http_exchange *x, int status, struct json_writer *w);
 /* native_fail() with a status of its own, such as 416. */
 void native_fail_status(struct http_exchange *x, int status, const struct smx_err *err);
+void native_fail_memory(struct http_exchange *x);
 void native_no_content(struct http_exchange *x);
 /* The problem as it stands in a body; borrowed strings, url has room for the type. */
 void native_problem_fill(

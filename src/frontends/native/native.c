@@ -78,37 +78,47 @@ static void preflight(const struct frontend *fe, struct http_exchange *x)
         fail_match(x, HTTP_MATCH_NO_METHOD, "GET, HEAD, POST, PUT, PATCH, DELETE");
 }
 
-void native_handle(struct frontend *fe, struct http_exchange *x)
+/* The row that is to answer, once the guard let the request in; NULL: it was answered. */
+static SMX_NOINLINE const struct http_route *choose(
+    struct frontend *fe, struct http_exchange *x, struct http_params *params)
 {
-    struct frontend_request *req = frontend_request(x);
-    struct http_params *params = http_alloc(x, http_params_bytes(http_path(x)));
     const struct http_route *route = NULL;
+    enum guard_need need = GUARD_READ;
     struct smx_err err = { 0 };
     enum http_match match;
     char allow[64];
 
-    req->frontend = "native";
+    match = http_route_find(routes, SMX_ARRAY_LEN(routes), http_head(x)->method, http_path(x),
+        &route, params, allow, sizeof allow);
+    if (match == HTTP_MATCH_OK) {
+        frontend_request(x)->quiet = route->flags & QUIET;
+        need = (enum guard_need)(route->flags & ~(unsigned)QUIET);
+    }
+    if (guard_check(fe, x, need, &err) < 0)
+        native_fail(x, &err);
+    else if (match != HTTP_MATCH_OK)
+        fail_match(x, match, allow);
+    else
+        return route;
+    return NULL;
+}
+
+void native_handle(struct frontend *fe, struct http_exchange *x)
+{
+    struct http_params *params = http_alloc(x, http_params_bytes(http_path(x)));
+    const struct http_route *route;
+
+    frontend_request(x)->frontend = "native";
     guard_cors(fe, x);
     if (!params) {
-        smx_err_oom(&err);
-        native_fail(x, &err);
+        native_fail_memory(x);
         return;
     }
     if (http_head(x)->method == H1_OPTIONS) {
         preflight(fe, x);
         return;
     }
-    match = http_route_find(routes, SMX_ARRAY_LEN(routes), http_head(x)->method, http_path(x),
-        &route, params, allow, sizeof allow);
-    if (match == HTTP_MATCH_OK)
-        req->quiet = route->flags & QUIET;
-    if (guard_check(fe, x,
-            match == HTTP_MATCH_OK ? (enum guard_need)(route->flags & ~(unsigned)QUIET)
-                                   : GUARD_READ,
-            &err) < 0)
-        native_fail(x, &err);
-    else if (match != HTTP_MATCH_OK)
-        fail_match(x, match, allow);
-    else
+    route = choose(fe, x, params);
+    if (route)
         route->handler(x, params, fe);
 }

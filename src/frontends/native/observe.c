@@ -48,7 +48,7 @@ void native_preview(struct http_exchange *x, const struct http_params *params, v
 
 /* --- log -------------------------------------------------------------------------------------- */
 
-static int write_log_line(struct http_exchange *x, const struct sandbox_log_line *line)
+static SMX_NOINLINE int write_log_line(struct http_exchange *x, const struct sandbox_log_line *line)
 {
     bool process = smx_starts(line->text, "process ");
     char time[SMX_RFC3339_SIZE], source[16], text[SANDBOX_LOG_LINE_MAX];
@@ -97,30 +97,46 @@ static int send_log(struct http_exchange *x, struct sandbox *sb, uint64_t seq, b
     return r;
 }
 
-void native_logs(struct http_exchange *x, const struct http_params *params, void *ctx)
+struct log_query {
+    struct sandbox *sb; /* a reference */
+    uint64_t seq;
+    bool follow;
+};
+
+static SMX_NOINLINE int read_log_query(struct http_exchange *x, const struct http_params *params,
+    struct frontend *fe, struct log_query *q)
 {
-    SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
     struct smx_err err = { 0 };
-    bool follow = false;
     uint64_t tail = UINT64_MAX;
-    int r = http_query_bool(x, "follow", &follow, &err);
+    int r = http_query_bool(x, "follow", &q->follow, &err);
 
     if (r >= 0)
         r = http_query_u64(x, "tail", 0, SANDBOX_LOG_LINES, &tail, &err);
     if (r >= 0)
-        r = native_find(ctx, x, params, &sb, &err);
-    if (r < 0) {
+        r = native_find(fe, x, params, &q->sb, &err);
+    if (r < 0)
         native_fail(x, &err);
+    else if (tail != UINT64_MAX)
+        q->seq = skip_to_tail(q->sb, tail);
+    return r;
+}
+
+void native_logs(struct http_exchange *x, const struct http_params *params, void *ctx)
+{
+    struct log_query q = { 0 };
+    int r = read_log_query(x, params, ctx, &q);
+
+    if (r < 0)
         return;
-    }
-    if (follow)
+    if (q.follow)
         native_watch_client(x);
-    r = send_log(x, sb, tail == UINT64_MAX ? 0 : skip_to_tail(sb, tail), follow);
+    r = send_log(x, q.sb, q.seq, q.follow);
     native_unwatch_client(x);
     if (r == -SMX_E_TIMEOUT || r == -SMX_E_SANDBOX_NOT_FOUND)
         http_finish(x);
     else
         http_abort(x);
+    sandbox_unref(q.sb);
 }
 
 /* --- statistics ------------------------------------------------------------------------------- */

@@ -155,6 +155,14 @@ void native_fail(struct http_exchange *x, const struct smx_err *err)
     native_fail_status(x, native_status(err->code), err);
 }
 
+void native_fail_memory(struct http_exchange *x)
+{
+    struct smx_err err = { 0 };
+
+    smx_err_oom(&err);
+    native_fail(x, &err);
+}
+
 void native_fail_status(struct http_exchange *x, int status, const struct smx_err *err)
 {
     struct native_problem problem;

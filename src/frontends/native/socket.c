@@ -14,6 +14,7 @@ enum {
     START_WAIT_MS = 30000, /* for the client's first frame */
     LINGER_MS = 5000,
     GRACE_MS = 5000,
+    QUIET_MS = 1000,
 };
 
 struct session {
@@ -217,8 +218,6 @@ static void receive(void *arg)
         }
     }
     s->gone |= !s->over && r < 0;
-    if (s->gone && !s->over && s->start.tty)
-        provider_signal(s->use.box, s->pid, SIGHUP, native_deadline(), /* err= */ NULL);
     s->receiver = NULL;
     io_event_set(&s->received);
 }
@@ -302,17 +301,32 @@ static int forward(struct session *s, const struct provider_event *ev)
     return -SMX_E_INTERNAL;
 }
 
+/* As in exec.c: quiet streams shrink before they wait on. */
+static int await_event(struct session *s, struct provider_event *ev, struct smx_err *err)
+{
+    uint64_t quiet_ns = smx_deadline_in_ms(QUIET_MS);
+    int r;
+
+    if (quiet_ns >= s->deadline_ns)
+        return provider_stream_next(s->stream, ev, s->deadline_ns, err);
+    r = provider_stream_next(s->stream, ev, quiet_ns, err);
+    if (r != -SMX_E_TIMEOUT)
+        return r;
+    http_trim(s->x);
+    return provider_stream_next(s->stream, ev, s->deadline_ns, err);
+}
+
 /* Past its time and the runtime's grace the process is killed by us; its end is then waited for. */
 static int next_event(struct session *s, struct provider_event *ev, struct smx_err *err)
 {
-    int r = provider_stream_next(s->stream, ev, s->deadline_ns, err);
+    int r = await_event(s, ev, err);
 
     if (r != -SMX_E_TIMEOUT || s->killed)
         return r;
     s->killed = true;
     s->deadline_ns = smx_deadline_in_ms(GRACE_MS);
     provider_signal(s->use.box, s->pid, SIGKILL, native_deadline(), /* err= */ NULL);
-    return provider_stream_next(s->stream, ev, s->deadline_ns, err);
+    return await_event(s, ev, err);
 }
 
 static int forward_all(struct session *s, struct smx_err *err)
@@ -351,6 +365,18 @@ static void end_receiver(struct session *s)
     io_shield_end();
 }
 
+/* A terminal whose client has gone. Seeing that cancels this fiber: the signal must go out yet. */
+static void hang_up(struct session *s)
+{
+    bool gone = s->gone || io_fiber_cancelled();
+
+    if (!gone || s->over || !s->pid || !s->start.tty)
+        return;
+    io_shield_begin();
+    provider_signal(s->use.box, s->pid, SIGHUP, native_deadline(), /* err= */ NULL);
+    io_shield_end();
+}
+
 static void converse(struct session *s)
 {
     struct smx_err err = { 0 };
@@ -363,6 +389,7 @@ static void converse(struct session *s)
         r = forward_all(s, &err);
         native_unwatch_client(s->x);
     }
+    hang_up(s);
     s->over = true;
     end_receiver(s);
     if (r < 0 && !s->gone)
@@ -425,8 +452,7 @@ void native_exec_socket(struct http_exchange *x, const struct http_params *param
     if (check_upgrade(x) < 0)
         return;
     if (!s) {
-        smx_err_oom(&err);
-        native_fail(x, &err);
+        native_fail_memory(x);
         return;
     }
     memset(s, 0, sizeof *s);
