@@ -408,6 +408,12 @@ static int relay_reply(struct relay *r, struct smx_err *err)
     return result;
 }
 
+/* Not when the client still waits for a word before it sends. */
+static bool body_may_come(const struct http_exchange *x)
+{
+    return !x->upgraded && (x->continue_sent || !x->request.head.expect_continue);
+}
+
 int http_relay(struct http_exchange *x, struct http_client *c, const struct http_relay *opts,
     struct smx_err *err)
 {
@@ -424,7 +430,7 @@ int http_relay(struct http_exchange *x, struct http_client *c, const struct http
     if (result == 0)
         result = relay_reply(&r, err);
     c->watch = NULL;
-    join_upload(&r, result == 0 && !x->upgraded ? UPLOAD_GRACE_MS : 0);
+    join_upload(&r, result == 0 && body_may_come(x) ? UPLOAD_GRACE_MS : 0);
     if (result >= 0)
         return result;
     c->failed = true;
