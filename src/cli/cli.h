@@ -147,6 +147,10 @@ void cli_progress_start(struct cli_progress *p, const char *what, uint64_t total
 void cli_progress_add(struct cli_progress *p, uint64_t n);
 void cli_progress_end(struct cli_progress *p);
 
+/* Says on a terminal what is waited for, once that has taken a second. */
+void cli_wait_start(const char *what);
+void cli_wait_end(void);
+
 /* --- terminal.c ---------------------------------------------------------------------------------
  */
 

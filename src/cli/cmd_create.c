@@ -78,10 +78,12 @@ static int send_request(struct cli *cli, const struct request *q, struct smx_san
 
     if (cli_flag(cli, "ensure") && !q->spec.name)
         return cli_usage(cli, "--ensure needs --name");
+    cli_wait_start("creating the sandbox");
     if (cli_flag(cli, "ensure"))
         r = smx_sandbox_ensure(cli->client, q->spec.name, &q->spec, ret, &cli->err);
     else
         r = smx_sandbox_create(cli->client, &q->spec, ret, &cli->err);
+    cli_wait_end();
     return r < 0 ? cli_fail(cli) : 0;
 }
 

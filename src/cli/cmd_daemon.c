@@ -22,9 +22,10 @@ enum { STOP_MS = 30000 };
 /* --- serve --------------------------------------------------------------------------------------
  */
 
-static int load_config(struct cli *cli, struct config **ret)
+/* level: of the log where no setting says one, or NULL */
+static int load_config(struct cli *cli, const char *level, struct config **ret)
 {
-    struct config_input in = { 0 };
+    struct config_input in = { .flags[CONFIG_LOG_LEVEL] = level };
 
     for (size_t i = 0; i < cli->n_given; i++) {
         char flag[80];
@@ -42,18 +43,48 @@ static int load_config(struct cli *cli, struct config **ret)
     return 0;
 }
 
+/* What a client left beside the socket when it started us (src/client/start.c). */
+static void remove_traces(const struct config *config)
+{
+    static const char *const suffixes[] = { ".lock", ".log" };
+    struct config_places places;
+    char path[CONFIG_SOCKET_MAX + 8];
+
+    if (config_places(config, /* automatic= */ true, &places, /* err= */ NULL) < 0)
+        return;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(suffixes); i++) {
+        snprintf(path, sizeof path, "%s%s", places.socket, suffixes[i]);
+        unlink(path);
+    }
+}
+
+/* The log of an automatic daemon is a file that nobody looks after: only what is wrong goes there.
+ */
+static int load_serve(struct cli *cli, bool automatic, struct config **ret)
+{
+    int r = load_config(cli, /* level= */ NULL, ret);
+
+    if (r != 0 || !automatic || config_origin(*ret, CONFIG_LOG_LEVEL) != CONFIG_FALLBACK)
+        return r;
+    config_free(smx_take(ret));
+    return load_config(cli, "warn", ret);
+}
+
 int cmd_serve(struct cli *cli)
 {
     SMX_CLEANUP(config_freep) struct config *config = NULL;
     struct supervisor_options options = { .automatic = cli_flag(cli, "auto") };
     enum smx_log_level level = SMX_LOG_INFO;
-    int r = load_config(cli, &config);
+    int r = load_serve(cli, options.automatic, &config);
 
     if (r != 0)
         return r;
     smx_log_level_parse(config_get(config, CONFIG_LOG_LEVEL), &level);
     smx_log_init("sandmux", level);
-    return supervisor_main(config, &options);
+    r = supervisor_main(config, &options);
+    if (r == 0 && options.automatic)
+        remove_traces(config);
+    return r;
 }
 
 /* --- shutdown -----------------------------------------------------------------------------------
@@ -182,7 +213,7 @@ int cmd_config(struct cli *cli)
 
     if (cli->n_pos > 0 && !smx_streq(cli->pos[0], "show"))
         return cli_usage(cli, "config knows 'show', not '%s'", cli->pos[0]);
-    r = load_config(cli, &config);
+    r = load_config(cli, /* level= */ NULL, &config);
     if (r != 0)
         return r;
     if (cli->json)

@@ -32,12 +32,16 @@ static void hold_signals(bool on)
 static int finish(struct cli *cli, const char *id, int status)
 {
     struct smx_err err = { 0 };
+    int r;
 
     if (cli_flag(cli, "keep")) {
         cli_note("sandbox: %s", id);
         return status;
     }
-    if (smx_sandbox_delete(cli->client, id, /* missing_ok= */ 1, &err) < 0) {
+    cli_wait_start("deleting the sandbox");
+    r = smx_sandbox_delete(cli->client, id, /* missing_ok= */ 1, &err);
+    cli_wait_end();
+    if (r < 0) {
         cli_note("sandmux: deleting sandbox %s: %s", id, err.msg);
         return status == 0 ? CLI_OURS : status;
     }

@@ -150,8 +150,13 @@ static int for_each(struct cli *cli, each_fn *fn)
     if (status != 0)
         return status;
     for (size_t i = 0; i < cli->n_pos; i++) {
-        int r = fn(cli, cli->pos[i]);
+        char what[80];
+        int r;
 
+        snprintf(what, sizeof what, "%s %.63s", cli->command->name, cli->pos[i]);
+        cli_wait_start(what);
+        r = fn(cli, cli->pos[i]);
+        cli_wait_end();
         if (r < 0 && status == 0)
             status = cli_fail(cli);
         else if (r < 0)

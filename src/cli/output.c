@@ -230,9 +230,14 @@ int cli_connect(struct cli *cli)
     struct smx_client_config config = { .url = cli_value(cli, "url"),
         .flags = cli_flag(cli, "no-start") ? SMX_CLIENT_NO_START : 0 };
 
+    int r;
+
     if (cli->client)
         return 0;
-    return smx_client_open(&config, &cli->client, &cli->err) < 0 ? cli_fail(cli) : 0;
+    cli_wait_start("connecting to the daemon");
+    r = smx_client_open(&config, &cli->client, &cli->err);
+    cli_wait_end();
+    return r < 0 ? cli_fail(cli) : 0;
 }
 
 /* --- JSON for people ----------------------------------------------------------------------------

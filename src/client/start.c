@@ -126,7 +126,7 @@ static void pause_ms(unsigned ms)
     poll(NULL, 0, (int)ms);
 }
 
-static int lock(int fd, uint64_t deadline_ns, struct smx_err *err)
+static int wait_lock(int fd, uint64_t deadline_ns, struct smx_err *err)
 {
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
@@ -137,6 +137,34 @@ static int lock(int fd, uint64_t deadline_ns, struct smx_err *err)
         pause_ms(5);
     }
     return 0;
+}
+
+/* A daemon that ends removes the file: a lock on what is no longer there does not count. */
+static bool still_named(const char *path, int fd)
+{
+    struct stat named, held;
+
+    return stat(path, &named) == 0 && fstat(fd, &held) == 0 && named.st_ino == held.st_ino &&
+           named.st_dev == held.st_dev;
+}
+
+static int lock_start(
+    const char *socket_path, uint64_t deadline_ns, int *ret_fd, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_freep) char *path = smx_asprintf("%s.lock", socket_path);
+
+    if (!path)
+        return smx_err_oom(err);
+    for (;;) {
+        int r = open_beside(socket_path, ".lock", O_RDWR, ret_fd, err);
+
+        if (r == 0)
+            r = wait_lock(*ret_fd, deadline_ns, err);
+        if (r < 0 || still_named(path, *ret_fd))
+            return r;
+        smx_close(*ret_fd);
+        *ret_fd = -1;
+    }
 }
 
 /* --- the child ----------------------------------------------------------------------------------
@@ -264,9 +292,7 @@ int client_start(struct smx_client *c, int *ret_fd, struct smx_err *err)
     if (r == 0)
         r = make_dirs(c->at.path, err);
     if (r == 0)
-        r = open_beside(c->at.path, ".lock", O_RDWR, &lock_fd, err);
-    if (r == 0)
-        r = lock(lock_fd, deadline_ns, err);
+        r = lock_start(c->at.path, deadline_ns, &lock_fd, err);
     if (r < 0)
         return r;
     if (endpoint_connect(&c->at, deadline_ns, ret_fd, err) == 0)

@@ -4,6 +4,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -246,3 +247,19 @@ def test_output_that_cannot_be_written_is_a_failure(fm):
     with open("/dev/full", "wb") as full:
         r = subprocess.run([fm.program, "help"], stdout=full, stderr=subprocess.PIPE)
     assert r.returncode == 1
+
+
+def test_what_takes_long_is_said_on_a_terminal_only(fm, fake):
+    def slow(c):
+        time.sleep(2.2)
+        c.reply(201, fake.make({}))
+
+    fake.faults["POST /api/sandboxes"] = slow
+    assert fm.ok("create").error == ""
+    fake.faults["POST /api/sandboxes"] = slow
+    t = fm.terminal("create")
+    status, _ = t.wait()
+    assert status == 0 and b"creating the sandbox .." in t.output and t.output.rstrip().startswith(b"\r\x1b[K")
+    t = fm.terminal("create")
+    t.wait()
+    assert b"creating" not in t.output
