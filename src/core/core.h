@@ -51,8 +51,8 @@ struct core_config {
  * every row is resolved against what the providers have. A provider that cannot be reached does not
  * fail the open; its rows are resolved when it comes back. */
 int core_open(const struct core_config *cfg, struct core **ret, struct smx_err *err);
-/* [parks] ends the core's fibers, closes providers and store; sandboxes stay. No reference to a
- * sandbox and no use may be left: front ends are drained first. */
+/* [parks] ends the core's fibers, closes providers and store; sandboxes stay. No use of a
+ * sandbox may be under way: front ends are drained first. References may be given back later. */
 void core_close(struct core *c);
 SMX_DEFINE_CLEANUP(struct core, core_close)
 struct metrics *core_metrics(struct core *c);

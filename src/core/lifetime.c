@@ -58,8 +58,6 @@ void lifetime_arm(struct sbx *b)
 
 void lifetime_resume(struct sbx *b)
 {
-    if (b->armed_unix_ms == 0)
-        b->armed_unix_ms = b->pub.created_unix_ms;
     if (b->pub.expires_unix_ms == 0 && b->pub.lifetime != SANDBOX_LIFETIME_NONE)
         lifetime_arm(b);
     else

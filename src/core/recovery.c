@@ -59,6 +59,7 @@ static void numbers_of_row(struct sbx *b, const struct store_sandbox *row)
     sb->updated_unix_ms = row->updated_ms;
     sb->last_used_unix_ms = row->used_ms;
     sb->expires_unix_ms = row->expires_ms;
+    b->armed_unix_ms = row->armed_ms;
     sb->lifetime = (enum sandbox_lifetime)row->lifetime;
     sb->lifetime_s = row->lifetime_s;
     sb->resources =

@@ -85,6 +85,7 @@ static void fill_row(
         .updated_ms = sb->updated_unix_ms,
         .used_ms = sb->last_used_unix_ms,
         .expires_ms = sb->expires_unix_ms,
+        .armed_ms = b->armed_unix_ms,
         .lifetime = (int)sb->lifetime,
         .lifetime_s = sb->lifetime_s,
         .cpu = sb->resources.cpu,

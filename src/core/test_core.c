@@ -384,6 +384,29 @@ FIBER_TEST(policies_and_their_cap)
     }
 }
 
+FIBER_TEST(the_cap_counts_from_the_last_resume_also_after_a_restart)
+{
+    FIXTURE(f);
+    SANDBOX(sb);
+    SANDBOX(again);
+    struct provider_box *box;
+
+    f.max_lifetime_s = 2;
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, "box", &sb), &f.err);
+    io_sleep_until(in_ms(1500));
+    ASSERT_OK(sandbox_pause(sb, &f.err), &f.err);
+    ASSERT_OK(sandbox_resume(sb, &f.err), &f.err);
+    io_sleep_until(in_ms(700));
+    fixture_close(&f);
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(core_find(f.core, "box", &again, &f.err), &f.err);
+    ASSERT_OK(sandbox_use_begin(again, &box, &f.err), &f.err);
+    sandbox_use_end(again);
+    ASSERT_EQ(again->expires_unix_ms, sb->expires_unix_ms);
+    ASSERT_TRUE(again->expires_unix_ms > smx_now_unix_ms());
+}
+
 FIBER_TEST(pause_suspends_and_patch_sets_a_lifetime)
 {
     FIXTURE(f);

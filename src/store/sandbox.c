@@ -31,6 +31,7 @@ static void bind_row(sqlite3_stmt *s, const struct store_sandbox *row)
     sqlite3_bind_int(s, 25, row->internet);
     store_bind_text(s, 26, row->reason);
     sqlite3_bind_int64(s, 27, row->generation);
+    sqlite3_bind_int64(s, 28, row->armed_ms);
 }
 
 static void row_of(sqlite3_stmt *s, struct store_sandbox *row)
@@ -60,7 +61,8 @@ static void row_of(sqlite3_stmt *s, struct store_sandbox *row)
         .limits_hard = sqlite3_column_int(s, 23) != 0,
         .internet = sqlite3_column_int(s, 24) != 0,
         .reason = store_text(s, 25),
-        .generation = (uint32_t)sqlite3_column_int64(s, 26) };
+        .generation = (uint32_t)sqlite3_column_int64(s, 26),
+        .armed_ms = sqlite3_column_int64(s, 27) };
     smx_strcpy(row->id, sizeof row->id, store_text(s, 1));
 }
 

@@ -66,7 +66,7 @@ struct store_sandbox {
     const char *token, *name, *runtime, *provider_id, *state, *template, *project_id;
     const char *metadata, *env; /* JSON objects */
     const char *idem_scope, *idem_key;
-    int64_t created_ms, updated_ms, used_ms, expires_ms;
+    int64_t created_ms, updated_ms, used_ms, expires_ms, armed_ms;
     int lifetime;
     uint64_t lifetime_s;
     double cpu;

@@ -32,7 +32,8 @@ CREATE TABLE sandbox (
     limits_hard INTEGER NOT NULL,
     internet INTEGER NOT NULL,
     reason TEXT NOT NULL,
-    generation INTEGER NOT NULL
+    generation INTEGER NOT NULL,
+    armed_ms INTEGER NOT NULL
 );
 -- A name belongs to one living sandbox.
 CREATE UNIQUE INDEX sandbox_name ON sandbox (name) WHERE name IS NOT NULL AND state <> 'deleted';
