@@ -7,7 +7,19 @@
 #include "core/core.h"
 #include "http/server.h"
 
-enum { FRONTEND_DOMAINS_MAX = 8, FRONTEND_ID_MAX = 64, FRONTEND_HOST_MAX = 256 };
+enum {
+    FRONTEND_DOMAINS_MAX = 8,
+    FRONTEND_ID_MAX = 64,
+    FRONTEND_HOST_MAX = 256,
+    FRONTEND_COUNTED = 32,
+};
+
+/* The series of one front end and status, so that a request does not look them up by name. */
+struct frontend_counted {
+    const char *frontend; /* NULL: free */
+    int status;
+    struct metrics_series *requests, *seconds;
+};
 
 /* Owned by the gateway, one for its life. */
 struct frontend {
@@ -28,6 +40,7 @@ struct frontend {
     /* Ends the daemon in an orderly way; sandboxes stay. */
     void (*stop)(struct frontend *fe);
     struct metrics_family *requests, *seconds; /* by front end and status; by front end */
+    struct frontend_counted counted[FRONTEND_COUNTED];
 };
 
 /* A request's record, from dispatch to the log line; http_data() of the exchange. */

@@ -93,17 +93,28 @@ static void handle(struct frontend *fe, struct http_exchange *x)
         native_handle(fe, x);
 }
 
+static SMX_NOINLINE void look_up_series(struct frontend *fe, struct frontend_counted *c)
+{
+    char status[16];
+    const char *const by_status[] = { c->frontend, status }, *const by_frontend[] = { c->frontend };
+
+    snprintf(status, sizeof status, "%d", c->status);
+    c->requests = metrics_series(fe->requests, by_status);
+    c->seconds = metrics_series(fe->seconds, by_frontend);
+}
+
 static SMX_NOINLINE void count(struct frontend *fe, const struct http_exchange *x,
     const struct frontend_request *req, uint64_t ns)
 {
-    char status[16];
-    const char *const by_status[] = { req->frontend, status }, *const by_frontend[] = {
-        req->frontend
-    };
+    int status = http_status(x);
+    struct frontend_counted *c = &fe->counted[(unsigned)status % FRONTEND_COUNTED];
 
-    snprintf(status, sizeof status, "%d", http_status(x));
-    metrics_add(metrics_series(fe->requests, by_status), 1);
-    metrics_observe(metrics_series(fe->seconds, by_frontend), (double)ns / 1e9);
+    if (c->frontend != req->frontend || c->status != status) {
+        *c = (struct frontend_counted){ .frontend = req->frontend, .status = status };
+        look_up_series(fe, c);
+    }
+    metrics_add(c->requests, 1);
+    metrics_observe(c->seconds, (double)ns / 1e9);
 }
 
 static SMX_NOINLINE void log_request(
