@@ -88,7 +88,8 @@ static void build_request(int argc, char **argv)
 {
     const char *body = argc > 4 ? argv[4] : "";
     int n = snprintf(request, sizeof request,
-        "%s %s HTTP/1.1\r\nHost: %s:%s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+        "%s %s HTTP/1.1\r\nHost: %s:%s\r\nContent-Type: application/json\r\n"
+        "Content-Length: %zu\r\n\r\n%s",
         argv[2], argv[3], "localhost", argv[1], strlen(body), body);
 
     request_len = (size_t)n;

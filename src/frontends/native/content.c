@@ -156,7 +156,6 @@ static void answer_sized(
     span.size = f.size_bytes;
     if (http_head(x)->method == H1_HEAD) {
         answer_head(x, path, &f);
-        r = 0;
     } else {
         r = native_range_parse(http_field(x, "Range"), span.size, &span.first, &last);
         span.partial = r > 0;

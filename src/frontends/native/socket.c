@@ -156,8 +156,8 @@ static int apply_control(struct session *s, const struct native_ws_control *c, s
     int signo, r = 0;
 
     if (c->resize)
-        r = provider_resize(s->use.box, s->pid, (uint16_t)c->resize->cols,
-            (uint16_t)c->resize->rows, native_deadline(), /* err= */ NULL);
+        provider_resize(s->use.box, s->pid, (uint16_t)c->resize->cols, (uint16_t)c->resize->rows,
+            native_deadline(), /* err= */ NULL);
     if (c->signal) {
         r = native_signal_parse(c->signal, &signo, err);
         if (r < 0)
