@@ -1,0 +1,130 @@
+"""The agent where it lives: made by the engine, with an unmapped uid, ambient capabilities and a system-call filter."""
+import os
+import pathlib
+import socket
+import sys
+
+import pytest
+from agentclient import Agent, Connection, Result
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "engine"))
+import engineclient  # noqa: E402
+
+
+class Inside(Agent):
+    def __init__(self, engine, sandbox):
+        self.engine, self.id = engine, sandbox["id"]
+        self.sandbox = sandbox
+
+    @property
+    def host_pid(self):
+        return self.sandbox["pid"]
+
+    def connect(self):
+        c = Connection("")
+        c.sock = socket.socket(fileno=self.engine.call("connect_agent", id=self.id)[1])
+        c.sock.setblocking(True)
+        c.sock.settimeout(60)
+        c.connect = lambda: None
+        return c
+
+
+@pytest.fixture(scope="module")
+def inside():
+    if os.geteuid() != 0:
+        pytest.skip("needs root for the engine")
+    engine = engineclient.Engine().start()
+    try:
+        yield Inside(engine, engine.create())
+    finally:
+        engine.clear()
+
+
+def capabilities(inside, user):
+    lines = inside.run("grep", "^Cap", "/proc/self/status", user=user).stdout.decode().split("\n")
+    return {k: int(v, 16) for k, v in (line.split(":\t") for line in lines if line)}
+
+
+def test_commands_of_a_user_have_no_capability(inside):
+    caps = capabilities(inside, "user")
+    assert caps["CapEff"] == caps["CapPrm"] == caps["CapInh"] == caps["CapAmb"] == 0 and caps["CapBnd"] != 0
+
+
+def test_commands_of_root_inherit_nothing(inside):
+    caps = capabilities(inside, "root")
+    assert caps["CapInh"] == caps["CapAmb"] == 0 and caps["CapEff"] == caps["CapPrm"] == caps["CapBnd"] != 0
+
+
+def test_ids_and_groups(inside):
+    assert inside.sh("id -u; id -g; id -G; cat /proc/self/oom_score_adj", user="user").stdout == b"1000\n1000\n1000\n100\n"
+    assert inside.sh("id -u; id -g; id -G", user="root").stdout == b"0\n0\n0\n"
+    assert inside.sh("cat /proc/1/oom_score_adj", user="root").stdout in (b"0\n", b"100\n")  # 100 while commands start
+
+
+def test_files_belong_to_the_user_in_turn(inside):
+    for i in range(3):
+        for user in ("user", "root"):
+            small, large, made = f"/tmp/{user}{i}", f"/tmp/d{i}{user}/large", f"/opt/{i}{user}/made"
+            assert inside.put(small, b"x", username=user)[0] == 200
+            assert inside.put(large, bytes(500_000), username=user)[0] == 200
+            assert inside.unary("/filesystem.Filesystem/MakeDir", {"path": made}, user)[0] == 200
+            for path in (small, large, os.path.dirname(large), made, os.path.dirname(made)):
+                entry = inside.stat(path)[1]["entry"]
+                assert (entry["owner"], entry["group"]) == (user, user), path
+
+
+def test_access_is_not_checked_per_user(inside):
+    assert inside.put("/etc/by-user", b"x", username="user")[0] == 200
+    assert inside.put("/root/by-user", b"x", username="user")[0] == 200
+    assert inside.get("/root/by-user", username="user")[2] == b"x"
+    assert inside.run("cat", "/root/by-user", user="user").code != 0
+
+
+def test_the_terminal_belongs_to_the_user(inside):
+    r = Result(inside.pty("sh", "-c", "stat -c %U $(tty); stty size", user="user"))
+    assert r.pty == b"user\r\n24 80\r\n"
+
+
+def test_directories_of_the_template_can_be_moved(inside):
+    status, reply = inside.unary("/filesystem.Filesystem/Move", {"source": "/home/user", "destination": "/tmp/moved"}, "root")
+    assert status == 200
+    status, reply = inside.unary("/filesystem.Filesystem/Move", {"source": "/tmp/moved", "destination": "/home/user"}, "root")
+    assert status == 200 and reply["entry"]["owner"] == "user"
+
+
+def test_metadata(inside):
+    assert inside.put("/home/user/meta", b"x", {"X-Metadata-K": "v"})[0] == 200
+    assert inside.stat("/home/user/meta")[1]["entry"]["metadata"] == {"k": "v"}
+
+
+def test_root_inside_can_neither_read_stop_nor_limit_the_agent(inside):
+    for command in ("cat /proc/1/environ", "cat /proc/1/maps", "cat /proc/1/mem", "readlink /proc/1/fd/3",
+                    "prlimit --pid 1 --nofile=5:5", "prlimit --pid 1 --cpu=1:1"):
+        assert inside.sh(command, user="root").code != 0, command
+    inside.sh("kill -9 1; kill -STOP 1; kill -TERM 1", user="root")
+    assert inside.request("GET", "/health")[0] == 204
+    assert inside.get("/proc/1/environ", username="root")[0] == 500  # nor by a call
+
+
+def test_watch_inside(inside):
+    status, reply = inside.unary("/filesystem.Filesystem/CreateWatcher", {"path": "/tmp"})
+    assert status == 200
+    inside.sh("touch /tmp/watched", user="user")
+    events = inside.unary("/filesystem.Filesystem/GetWatcherEvents", reply)[1]["events"]
+    assert {"name": "watched", "type": "EVENT_TYPE_CREATE"} in events
+
+
+def test_processes_exhausted(inside):
+    """A sandbox that is full of processes: the call says so, and all is well again afterwards."""
+    script = "import os,time\nn=0\ntry:\n while True:\n  if os.fork()==0: time.sleep(600)\n  n+=1\n" \
+             "except OSError: print(n, flush=True); time.sleep(600)"
+    s = inside.start("python3", "-c", script)
+    pid = s.event()["start"]["pid"]
+    s.event()
+    r = inside.run("true")
+    assert r.error["code"] == "resource_exhausted"
+    assert inside.put("/tmp/large", bytes(1_000_000))[0] == 429
+    assert inside.request("GET", "/health")[0] == 204
+    assert inside.signal(pid) == (200, {})
+    assert Result(s).end["status"] == "signal: killed"
+    assert engineclient.until(lambda: inside.run("true").end) is None
