@@ -176,24 +176,34 @@ int sandbox_save(struct sbx *b, struct smx_err *err)
     return write_row(b, b->pub.state, b->pub.reason, /* with_event= */ false, err);
 }
 
-void sandbox_flush_dirty(struct core *c)
+/* True when a row was written: there may be more. */
+static bool flush_one(struct core *c)
 {
     SMX_LIST_FOREACH(it, &c->all) {
         struct sbx *b = SMX_LIST_ENTRY(it, struct sbx, all);
         struct smx_err err;
+        int r;
 
         if (!b->dirty || !io_sem_try(&b->lock))
             continue;
         sandbox_ref(&b->pub);
-        if (write_row(b, b->pub.state, b->pub.reason, /* with_event= */ true, &err) == 0) {
+        r = write_row(b, b->pub.state, b->pub.reason, b->row_state != b->pub.state, &err);
+        if (r == 0) {
             b->dirty = false;
             b->row_state = b->pub.state;
         }
-        if (!b->dirty && b->pub.state == SANDBOX_DELETED)
+        if (r == 0 && b->pub.state == SANDBOX_DELETED)
             sbx_remove(b);
         sandbox_unlock(b);
-        return; /* one a call: the list may have changed meanwhile */
+        return r == 0; /* the list may have changed meanwhile */
     }
+    return false;
+}
+
+void sandbox_flush_dirty(struct core *c)
+{
+    while (!c->closing && flush_one(c))
+        continue;
 }
 
 /* --- the lock ------------------------------------------------------------------------------ */
@@ -519,7 +529,10 @@ static int patch_locked(struct sbx *b, const struct core_patch *p, struct smx_er
             return r;
     }
     b->pub.updated_unix_ms = smx_now_unix_ms();
-    return sandbox_save(b, err);
+    r = sandbox_save(b, err);
+    if (r < 0)
+        b->dirty = true; /* it holds in memory and will be written when the store takes it */
+    return r;
 }
 
 int sandbox_patch(struct sandbox *sb, const struct core_patch *p, struct smx_err *err)

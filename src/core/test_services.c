@@ -422,11 +422,53 @@ FIBER_TEST(a_full_disk_fails_creates_and_lets_deletes_through)
     ASSERT_EQ(fake_cloud_state(&f.cloud, sb->id), PROVIDER_BOX_GONE);
     fill_disk(&f, false);
     ASSERT_OK(core_create(f.core, &spec, &again, &f.err), &f.err);
-    for (unsigned i = 0; i < 50; i++)
-        sandbox_flush_dirty(f.core);
+    sandbox_flush_dirty(f.core);
     fixture_close(&f);
     ASSERT_OK(fixture_open(&f), &f.err);
     ASSERT_EQ(core_find(f.core, sb->id, &none, &f.err), -SMX_E_SANDBOX_NOT_FOUND);
+}
+
+FIBER_TEST(many_rows_that_are_behind_catch_up_at_once)
+{
+    enum { BOXES = 40 };
+    FIXTURE(f);
+    struct sandbox *v[BOXES];
+    static char key[] = "k", big[2000];
+    struct json_pair pair = { key, big };
+    struct core_patch patch = { .has_metadata = true, .metadata = &pair, .n_metadata = 1 };
+    struct core_filter all = { .limit = SMX_LIST_MAX, .has_state = true, .state = SANDBOX_STOPPED };
+    struct core_page page = { 0 };
+    unsigned behind = 0;
+
+    memset(big, 'x', sizeof big - 1);
+    ASSERT_OK(fixture_open(&f), &f.err);
+    for (unsigned i = 0; i < BOXES; i++)
+        ASSERT_OK(make(&f, NULL, &v[i]), &f.err);
+    fill_disk(&f, true);
+    for (unsigned i = 0; i < BOXES; i++)
+        (void)sandbox_patch(v[i], &patch, &f.err); /* uses up what room is left */
+    for (unsigned i = 0; i < BOXES; i++) {
+        struct sbx *b = sbx_of(v[i]);
+
+        ASSERT_OK(sandbox_lock(b, &f.err), &f.err);
+        sandbox_follow(b, PROVIDER_BOX_STOPPED, "a reason that is so long that it needs room");
+        sandbox_unlock(b);
+        behind += b->dirty;
+    }
+    ASSERT_TRUE(behind > BOXES / 2);
+    fill_disk(&f, false);
+    sandbox_flush_dirty(f.core);
+    for (unsigned i = 0; i < BOXES; i++) {
+        ASSERT_FALSE(sbx_of(v[i])->dirty);
+        fake_cloud_set(&f.cloud, v[i]->id, PROVIDER_BOX_STOPPED, "", false);
+        sandbox_unref(v[i]);
+    }
+    fixture_close(&f);
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(core_list(f.core, &all, &page, &f.err), &f.err);
+    ASSERT_EQ(page.n, BOXES);
+    ASSERT_EQ(page.v[BOXES - 1]->n_metadata, 1);
+    core_page_done(&page);
 }
 
 FIBER_TEST(two_gateways_on_one_directory)

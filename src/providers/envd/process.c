@@ -9,7 +9,13 @@
 #include <signal.h>
 #include <stdio.h>
 
-enum { READ_SIZE = 64 * 1024, FIELDS_MAX = 1024, DRAIN_MS = 2000, KEEP_BUFFER_MS = 50 };
+enum {
+    READ_SIZE = 64 * 1024,
+    FIELDS_MAX = 1024,
+    DRAIN_MS = 2000,
+    KEEP_BUFFER_MS = 50,
+    INPUT_PIECE = 256 * 1024
+};
 
 struct provider_stream {
     struct provider_handle handle;
@@ -388,7 +394,7 @@ static int by_pid(struct provider_box *box, const char *route, const struct json
     return envd_call(envd_box_of(box), &call, deadline, err);
 }
 
-int envd_write_stdin(struct provider_box *box, uint32_t pid, bool tty, const void *data, size_t n,
+static int write_piece(struct provider_box *box, uint32_t pid, bool tty, const void *data, size_t n,
     uint64_t deadline, struct smx_err *err)
 {
     struct json_bytes bytes = { (unsigned char *)(uintptr_t)data, n };
@@ -400,6 +406,22 @@ int envd_write_stdin(struct provider_box *box, uint32_t pid, bool tty, const voi
         req.input.stdin_data = bytes;
     return by_pid(
         box, ENVD_PROCESS_SEND_INPUT, &envd_send_input_request_table, &req, deadline, err);
+}
+
+int envd_write_stdin(struct provider_box *box, uint32_t pid, bool tty, const void *data, size_t n,
+    uint64_t deadline, struct smx_err *err)
+{
+    const char *p = data;
+    int r = 0;
+
+    while (n > 0 && r == 0) {
+        size_t piece = SMX_MIN(n, (size_t)INPUT_PIECE);
+
+        r = write_piece(box, pid, tty, p, piece, deadline, err);
+        p += piece;
+        n -= piece;
+    }
+    return r;
 }
 
 int envd_close_stdin(struct provider_box *box, uint32_t pid, uint64_t deadline, struct smx_err *err)
