@@ -90,6 +90,7 @@ static int set_value(struct config *c, int key, const char *text, enum config_or
 {
     c->v[key].text = smx_strdup(text);
     c->v[key].origin = origin;
+    c->v[key].pinned = origin == CONFIG_FLAG || origin == CONFIG_ENVIRONMENT;
     return c->v[key].text ? 0 : -SMX_E_NO_MEMORY;
 }
 
@@ -129,15 +130,18 @@ static int fill_fallbacks(struct config *c, struct smx_err *err)
 {
     for (int i = 0; i < CONFIG_COUNT_; i++) {
         struct config_value *v = &c->v[i];
+        bool pinned;
 
         if (v->text && *v->text)
             continue;
         if (v->text && v->origin == CONFIG_FLAG)
             return smx_err_set(err, SMX_E_INVALID, "flag %s needs a value", settings[i].flag);
         smx_free(smx_take(&v->text));
+        pinned = v->pinned;
         v->origin = CONFIG_FALLBACK;
         if (settings[i].fallback && set_value(c, i, settings[i].fallback, CONFIG_FALLBACK) < 0)
             return smx_err_oom(err);
+        v->pinned = pinned;
     }
     return 0;
 }
@@ -195,6 +199,61 @@ int config_load(const struct config_input *in, struct config **ret, struct smx_e
         return r;
     *ret = smx_take(&c);
     return 0;
+}
+
+/* The pinned values of an earlier load; an empty one again means the fallback. */
+static int copy_pinned(const struct config *from, struct config *c)
+{
+    for (int i = 0; i < CONFIG_COUNT_; i++) {
+        const struct config_value *v = &from->v[i];
+        bool empty = v->origin == CONFIG_FALLBACK;
+
+        if (!v->pinned)
+            continue;
+        if (set_value(c, i, empty ? "" : v->text, empty ? CONFIG_ENVIRONMENT : v->origin) < 0)
+            return -SMX_E_NO_MEMORY;
+        c->v[i].by_alias = v->by_alias;
+    }
+    return 0;
+}
+
+static int reload(const struct config *from, struct config *c, struct smx_err *err)
+{
+    char dir[4096] = "/";
+    char *slash;
+    int r;
+
+    if (from->dotenv_path && smx_strcpy(dir, sizeof dir, from->dotenv_path)) {
+        slash = strrchr(dir, '/');
+        slash[slash == dir] = 0;
+    }
+    if (copy_pinned(from, c) < 0)
+        return smx_err_oom(err);
+    r = from->dotenv_path ? config_read_dotenv(c, dir, err) : 0;
+    if (r == 0)
+        r = fill_fallbacks(c, err);
+    return r < 0 ? r : check_values(c, dir, err);
+}
+
+int config_reload(const struct config *from, struct config **ret, struct smx_err *err)
+{
+    SMX_CLEANUP(config_freep) struct config *c = smx_alloc(sizeof *c);
+    int r;
+
+    if (!c)
+        return smx_err_oom(err);
+    r = reload(from, c, err);
+    if (r < 0)
+        return r;
+    *ret = smx_take(&c);
+    return 0;
+}
+
+bool config_same(const struct config *a, const struct config *b, enum config_key key)
+{
+    const char *x = a->v[key].text, *y = b->v[key].text;
+
+    return x == y || (x && y && smx_streq(x, y));
 }
 
 void config_free(struct config *c)

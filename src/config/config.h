@@ -58,6 +58,12 @@ int config_load(const struct config_input *in, struct config **ret, struct smx_e
 void config_free(struct config *c);
 SMX_DEFINE_CLEANUP(struct config, config_free)
 
+/* What config_load() would give now that .env may have changed: flags and environment as they were,
+ * the file read anew. */
+int config_reload(const struct config *c, struct config **ret, struct smx_err *err);
+/* True when the value of that key is the same in both. */
+bool config_same(const struct config *a, const struct config *b, enum config_key key);
+
 /* NULL when there is neither a value nor a fallback. Borrowed from c. */
 const char *config_get(const struct config *c, enum config_key key);
 bool config_bool(const struct config *c, enum config_key key);

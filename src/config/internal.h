@@ -9,6 +9,7 @@ struct config_value {
     enum config_origin origin;
     unsigned line; /* CONFIG_DOTENV */
     bool by_alias; /* CONFIG_ENVIRONMENT, CONFIG_DOTENV */
+    bool pinned;   /* named by a flag or the environment, even if empty: .env cannot set it */
 };
 
 enum { CONFIG_WARNINGS_MAX = 32 };

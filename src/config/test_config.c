@@ -375,3 +375,27 @@ TEST(a_socket_path_beyond_the_kernels_limit_is_refused)
     ASSERT_EQ(config_places(d, false, &p, &err), -SMX_E_INVALID);
     ASSERT_TRUE(strstr(err.msg, "SANDMUX_SOCKET") != NULL);
 }
+
+TEST(reload_reads_the_file_anew_and_keeps_flags_and_environment)
+{
+    char *const env[] = { (char[]){ "E2B_TEMPLATE_ID=" }, (char[]){ "SANDBOX_RUNTIME=e2b" }, NULL };
+    SMX_CLEANUP(config_freep) struct config *c = NULL, *d = NULL, *e = NULL;
+    static const char text[] =
+        "E2B_TEMPLATE_ID=x\nSANDBOX_RUNTIME=local\nSANDMUX_DOMAIN=b.example\n"
+        "SANDMUX_LISTEN=127.0.0.1:9\n";
+    struct smx_err err = { 0 };
+    struct place p;
+
+    place_make(&p, "SANDMUX_DOMAIN=a.example\n");
+    ASSERT_OK(load_at(&p, env, "127.0.0.1:1", &c, &err), &err);
+    smx_write_file_atomic_at(AT_FDCWD, p.file, text, sizeof text - 1, 0600, NULL);
+    ASSERT_OK(config_reload(c, &d, &err), &err);
+    ASSERT_STR(config_get(d, CONFIG_LISTEN), "127.0.0.1:1");
+    ASSERT_STR(config_get(d, CONFIG_RUNTIME), "e2b");
+    ASSERT_STR(config_get(d, CONFIG_E2B_TEMPLATE), "base");
+    ASSERT_STR(config_get(d, CONFIG_DOMAIN), "b.example");
+    ASSERT_TRUE(config_same(c, d, CONFIG_LISTEN) && !config_same(c, d, CONFIG_DOMAIN));
+    smx_write_file_atomic_at(AT_FDCWD, p.file, "SANDMUX_LOG_LEVEL=loud\n", 23, 0600, NULL);
+    ASSERT_EQ(config_reload(d, &e, &err), -SMX_E_INVALID);
+    place_remove(&p);
+}

@@ -19,15 +19,18 @@ struct keeper {
     uint64_t start_at_ns; /* when it is due again; SMX_FOREVER: never */
     unsigned restarts;    /* since the supervisor started */
     unsigned failures;    /* in a row, for the back-off */
+    bool renewing;        /* it was asked to end, to be started with other settings */
 };
 
 struct supervisor {
     const struct config *config;
+    struct config *reloaded; /* owned; what config points to after a change of .env */
     struct config_places places;
     bool automatic, root;
     uid_t gateway_uid;
     gid_t gateway_gid;
     int lock_fd, engine_dir_fd, tcp_fd, unix_fd, signal_fd;
+    int dotenv_fd;               /* inotify on the directory of .env, or -1 */
     int control_fd;              /* our end of the pair with the gateway */
     int engine_end, gateway_end; /* ends of the pair between both, waiting for their process */
     char gateway_dir[1100], engine_dir[1100], agent[1100];
@@ -70,6 +73,10 @@ int spawn_program(struct keeper *k, const struct spawn_spec *spec, struct smx_er
 
 /* handover.c: gives a running engine its new gateway end (taken) through its control socket */
 int handover_to_engine(struct supervisor *s, int fd, struct smx_err *err);
+
+/* dotenv_watch.c */
+int dotenv_watch_open(struct supervisor *s, struct smx_err *err);
+void dotenv_watch_react(struct supervisor *s);
 
 /* notify.c */
 void notify_systemd(const char *text);

@@ -244,6 +244,11 @@ static void gateway_ended(struct supervisor *s, int status)
             kill(s->engine.pid, SIGTERM);
         return;
     }
+    if (s->gateway.renewing) {
+        s->gateway.renewing = false;
+        s->gateway.start_at_ns = 0;
+        return;
+    }
     smx_error("the gateway ended status=%d", code);
     if (code == GATEWAY_EXIT_CONFIG ||
         (!s->ready && (!crashed || s->gateway.failures >= FIRST_TRIES)))
@@ -257,6 +262,11 @@ static void engine_ended(struct supervisor *s, int status)
     s->engine.pid = 0;
     if (s->stopping)
         return;
+    if (s->engine.renewing) {
+        s->engine.renewing = false;
+        s->engine.start_at_ns = 0;
+        return;
+    }
     smx_error("the engine ended status=%d",
         WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
     schedule(&s->engine);
@@ -363,17 +373,20 @@ static void kill_late(struct supervisor *s)
 static void run(struct supervisor *s)
 {
     while (!s->stopping || s->gateway.pid || s->engine.pid) {
-        struct pollfd p[2] = { { .fd = s->signal_fd, .events = POLLIN },
-            { .fd = s->control_fd, .events = POLLIN } };
+        struct pollfd p[3] = { { .fd = s->signal_fd, .events = POLLIN },
+            { .fd = s->control_fd, .events = POLLIN }, { .fd = s->dotenv_fd, .events = POLLIN } };
 
-        poll(p, 2, poll_timeout(s));
+        poll(p, 3, poll_timeout(s));
         on_signal(s);
         if (s->control_fd >= 0 && p[1].fd == s->control_fd && p[1].revents)
             on_control(s);
+        if (p[2].revents)
+            dotenv_watch_react(s);
         if (!s->stopping) {
             if (s->root)
                 start_due(s, &s->engine, start_engine);
-            start_due(s, &s->gateway, start_gateway);
+            if (!s->engine.renewing) /* it would be handed an engine that is ending */
+                start_due(s, &s->gateway, start_gateway);
         }
         kill_late(s);
     }
@@ -443,6 +456,8 @@ static int set_up(struct supervisor *s, struct smx_err *err)
         r = listeners_open(s, err);
     if (r == 0 && s->root)
         r = make_pair(s, err);
+    if (r == 0)
+        r = dotenv_watch_open(s, err);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     return r;
 }
@@ -461,9 +476,11 @@ static void tear_down(struct supervisor *s)
     drop_ends(s);
     smx_close(s->control_fd);
     smx_close(s->signal_fd);
+    smx_close(s->dotenv_fd);
     smx_close(s->gateway.exec_fd);
     smx_close(s->engine.exec_fd);
     state_close(s);
+    config_free(s->reloaded);
 }
 
 int supervisor_main(const struct config *config, const struct supervisor_options *options)
@@ -476,6 +493,7 @@ int supervisor_main(const struct config *config, const struct supervisor_options
         .tcp_fd = -1,
         .unix_fd = -1,
         .signal_fd = -1,
+        .dotenv_fd = -1,
         .control_fd = -1,
         .engine_end = -1,
         .gateway_end = -1 };

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, clean_env
+from conftest import BUILD, clean_env, until
 
 pytestmark = pytest.mark.root
 
@@ -137,3 +137,31 @@ def test_profiles_do_not_meet(tmp_path):
         assert shown.returncode == 0, shown.stderr
         places[profile] = shown.stdout
     assert places["dev"] != places["prod"]
+
+
+def test_an_automatic_daemon_takes_a_changed_file_over(make_daemon):
+    d = make_daemon("--auto", "--listen", "none", start=False)
+    file = d.dir / ".env"
+    file.write_text("SANDBOX_RUNTIME=local\nE2B_TEMPLATE_ID=one\n")
+    d.start()
+    _, box = d.unix_request("POST", "/api/sandboxes", {"name": "kept"})
+    template = lambda: d.unix_request("GET", "/api/runtime/validate/e2b")[1]["configuration"]["e2b_template"]
+    assert template() == "one"
+    file.write_text("SANDBOX_RUNTIME=local\nE2B_TEMPLATE_ID=two\nSANDMUX_MEMORY_MIB=99\n")
+    until(lambda: template() == "two")
+    assert d.unix_request("GET", "/api/sandboxes/kept")[1]["id"] == box["id"]  # what was there is there
+    until(lambda: d.unix_request("POST", "/api/sandboxes", {"name": "small"})[1].get("resources", {}).get("memory_mib") == 99 or
+          not d.unix_request("DELETE", "/api/sandboxes/small"))
+    file.write_text("SANDMUX_PIDS=many\n")  # makes no sense: nothing changes
+    until(lambda: "is not used" in d.log())
+    assert template() == "two" and "error" not in d.log()
+    for name in ("kept", "small"):
+        d.unix_request("DELETE", f"/api/sandboxes/{name}")
+    d.stop()
+
+
+def test_a_daemon_started_by_hand_keeps_its_own_and_says_what_differs(with_dotenv):
+    d = with_dotenv("E2B_TEMPLATE_ID=one\n")
+    (d.dir / ".env").write_text("E2B_TEMPLATE_ID=two\nE2B_API_KEY=planted-99\n")
+    until(lambda: "changed: E2B_API_KEY E2B_TEMPLATE_ID" in d.log() or "changed: E2B_TEMPLATE_ID E2B_API_KEY" in d.log())
+    assert d.get("/api/runtime/validate/e2b").json()["configuration"]["e2b_template"] == "one" and "planted" not in d.log()
