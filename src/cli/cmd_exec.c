@@ -69,7 +69,7 @@ static int print_result(struct cli *cli, const struct stream_result *r, const st
     return status;
 }
 
-static int run_json(struct cli *cli, struct smx_process *process, struct stream_options *options)
+static int run_json(struct cli *cli, struct smx_process *process, struct stream_options options)
 {
     struct smx_buf out, errors;
     struct stream_result result;
@@ -77,9 +77,9 @@ static int run_json(struct cli *cli, struct smx_process *process, struct stream_
 
     smx_buf_init(&out, SMX_EXEC_OUTPUT_MAX);
     smx_buf_init(&errors, SMX_EXEC_OUTPUT_MAX);
-    options->out = &out;
-    options->errors = &errors;
-    status = stream_run(cli, process, options, &result);
+    options.out = &out;
+    options.errors = &errors;
+    status = stream_run(cli, process, &options, &result);
     if (result.ended) {
         int printed = print_result(cli, &result, &out, &errors);
 
@@ -111,7 +111,7 @@ static int run_spec(struct cli *cli, const char *id, struct smx_exec_spec *spec,
     if (smx_process_start(cli->client, id, spec, &process, &cli->err) < 0)
         return start_failed(cli);
     status =
-        cli->json ? run_json(cli, process, &options) : stream_run(cli, process, &options, &result);
+        cli->json ? run_json(cli, process, options) : stream_run(cli, process, &options, &result);
     smx_process_free(process);
     return status;
 }

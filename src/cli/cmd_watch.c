@@ -5,7 +5,7 @@
 #include "sandmux/events.h"
 #include "sandmux/sandbox.h"
 
-enum { QUIET_MS = 300 }; /* without --follow: silence that means "that was all" */
+enum { QUIET_MS = 500 }; /* without --follow: silence that means "that was all" */
 
 static const char *or_dash(const char *s)
 {

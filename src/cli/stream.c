@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "sandmux/process.h"
 
-enum { IN_SIZE = 64 * 1024 };
+enum { IN_SIZE = 256 * 1024 };
 
 struct pump {
     struct cli *cli;

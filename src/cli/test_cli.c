@@ -246,7 +246,7 @@ TEST(tar_carries_names_times_and_data_at_every_split)
         append_entry(&b, &e, "hello");
         tar_write_end(&b, &err);
         for (size_t k = 0; k < SMX_ARRAY_LEN(pieces); k++) {
-            struct seen s;
+            struct seen s = { 0 };
 
             ASSERT_OK(read_all(&s, b.data, b.len, pieces[k], &err), &err);
             ASSERT_EQ(s.entries, 1);
@@ -296,7 +296,7 @@ TEST(bad_tar_streams_are_refused)
     for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
         struct smx_err err = { 0 };
         struct smx_buf b;
-        struct seen s;
+        struct seen s = { 0 };
 
         smx_buf_init(&b, 1 << 20);
         append_entry(&b, &e, "hello");
@@ -314,7 +314,7 @@ TEST(cut_and_damaged_tar_streams_are_noticed)
     static const char data[600] = "x";
     struct smx_err err = { 0 };
     struct smx_buf b;
-    struct seen s;
+    struct seen s = { 0 };
 
     smx_buf_init(&b, 1 << 20);
     append_entry(&b, &e, data);

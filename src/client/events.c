@@ -12,6 +12,7 @@ struct follower {
     void *arg;
     uint64_t last; /* number of the last event that was given on */
     bool moved;    /* since the last attempt */
+    bool opened;   /* the stream: a time-out is silence */
     struct smx_buf data;
 };
 
@@ -54,10 +55,7 @@ static int event_line(char *line, size_t n, void *arg, struct smx_err *err)
 static int follow_once(
     struct smx_client *c, struct follower *f, uint64_t quiet_ms, struct smx_err *err)
 {
-    struct call call = { .method = "GET",
-        .accept = "text/event-stream",
-        .timeout_ms = UINT64_MAX,
-        .idle_ms = quiet_ms == UINT64_MAX ? 0 : quiet_ms };
+    struct call call = { .method = "GET", .accept = "text/event-stream" };
     struct conn *conn = NULL;
     struct smx_buf path;
     int r;
@@ -69,8 +67,12 @@ static int follow_once(
     r = smx_buf_check(&path, err);
     if (r == 0)
         r = call_open(c, &call, &conn, err);
-    if (r == 0)
+    if (r == 0) { /* from here on silence is counted, not the whole time */
+        conn->deadline_ns = SMX_FOREVER;
+        conn->idle_ms = quiet_ms == UINT64_MAX ? 0 : quiet_ms;
+        f->opened = true;
         r = call_lines(conn, event_line, f, err);
+    }
     if (conn)
         conn->keep = false;
     client_give(c, conn);
@@ -88,7 +90,7 @@ int smx_events_follow(struct smx_client *c, uint64_t since, uint64_t quiet_ms, s
     for (unsigned tries = 0;; tries++) {
         struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
 
-        f.moved = false;
+        f.moved = f.opened = false;
         smx_buf_reset(&f.data);
         r = follow_once(c, &f, quiet_ms, err);
         if (f.moved)
@@ -98,5 +100,5 @@ int smx_events_follow(struct smx_client *c, uint64_t since, uint64_t quiet_ms, s
         nanosleep(&pause, NULL);
     }
     smx_buf_done(&f.data);
-    return r == -SMX_E_TIMEOUT && quiet_ms != UINT64_MAX ? 0 : r;
+    return r == -SMX_E_TIMEOUT && f.opened ? 0 : r;
 }

@@ -17,8 +17,8 @@
 enum {
     IN_STEP = 64 * 1024,
     IN_MAX = SMX_WS_MESSAGE_MAX + IN_STEP,
-    OUT_FRAME = 64 * 1024,
-    OUT_QUEUE = 256 * 1024, /* more than this waiting: a writer has to wait */
+    OUT_FRAME = 256 * 1024,
+    OUT_QUEUE = 512 * 1024, /* more than this waiting: a writer has to wait */
     OUT_MAX = 2 * 1024 * 1024,
 };
 

@@ -123,7 +123,7 @@ int smx_runtime_validate(
     struct smx_client *c, const char *runtime, char **ret_json, struct smx_err *err)
 {
     struct call call = { .method = "GET" };
-    struct native_runtime_validation v;
+    struct native_runtime_validation v = { 0 };
     struct smx_buf path;
     char *json = NULL;
     bool yes;
@@ -147,7 +147,7 @@ int smx_runtime_validate(
 int smx_runtime_health(struct smx_client *c, char **ret_json, struct smx_err *err)
 {
     struct call call = { .method = "GET", .path = "/api/runtime/health" };
-    struct native_runtime_health h;
+    struct native_runtime_health h = { 0 };
     char *json = NULL;
     bool yes;
     int r = call_json(c, &call, &native_runtime_health_table, &h, &json, err);
