@@ -24,8 +24,7 @@
 
 enum { SMALL_MAX = 64 * 1024, SNIFF = 512, DATE_SIZE = 40, MESSAGE_MAX = 4600 };
 
-/* --- shared with POST --------------------------------------------------------------------------
- */
+/* --- shared with POST -------------------------------------------------------------------- */
 
 void files_error(struct http_exchange *x, int status, const char *fmt, ...)
 {
@@ -107,7 +106,7 @@ bool files_target(struct agent *a, struct http_exchange *x, struct files_target 
     return false;
 }
 
-/* --- headers --------------------------------------------------------------------------------- */
+/* --- headers ----------------------------------------------------------------------------- */
 
 /* Does the client refuse a body that is not compressed? */
 static bool refuses_identity(const struct http_exchange *x)
@@ -220,8 +219,7 @@ static void reply_bad_range(struct http_exchange *x, const struct stat *st)
     http_reply(x, 416, "text/plain; charset=utf-8", text, sizeof text - 1);
 }
 
-/* --- regular files -----------------------------------------------------------------------------
- */
+/* --- regular files ----------------------------------------------------------------------- */
 
 static void add_file_fields(struct http_exchange *x, const struct stat *st, const struct range *r)
 {
@@ -292,8 +290,7 @@ static void send_regular(struct http_exchange *x, const char *path, int *fd, con
         send_large(x, smx_take_fd(fd), status, type, &r);
 }
 
-/* --- everything else, by a child -----------------------------------------------------------------
- */
+/* --- everything else, by a child --------------------------------------------------------- */
 
 struct reading {
     const char *path;

@@ -50,7 +50,7 @@ static int fail_source(struct post *p, const struct smx_err *err, const char *do
     return upload_fail(&p->err, 500, "%s: %s", doing, err->msg);
 }
 
-/* --- metadata -------------------------------------------------------------------------------- */
+/* --- metadata ---------------------------------------------------------------------------- */
 
 static int add_metadata(struct post *p, const struct h1_field *f, size_t *bytes)
 {
@@ -111,8 +111,7 @@ static void free_metadata(struct post *p)
     smx_free(p->metadata.v);
 }
 
-/* --- one file ----------------------------------------------------------------------------------
- */
+/* --- one file ---------------------------------------------------------------------------- */
 
 static void report(struct post *p, const char *path)
 {
@@ -160,8 +159,7 @@ static int post_raw(struct post *p)
     return store(p, p->target.path, p->gunzip ? read_source : NULL, p);
 }
 
-/* --- forms -------------------------------------------------------------------------------------
- */
+/* --- forms ------------------------------------------------------------------------------- */
 
 static ssize_t read_part(void *ctx, void *data, size_t n, struct smx_err *err)
 {
@@ -219,8 +217,7 @@ static void free_written(struct post *p)
     smx_map_done(&p->written);
 }
 
-/* --- the request -------------------------------------------------------------------------------
- */
+/* --- the request ------------------------------------------------------------------------- */
 
 static int open_encoding(struct post *p)
 {

@@ -121,7 +121,7 @@ enum rpc_code fs_rpc_make_dir(struct call *c)
     return reply_entry(c, path);
 }
 
-/* --- Move ------------------------------------------------------------------------------------ */
+/* --- Move -------------------------------------------------------------------------------- */
 
 struct moving {
     const char *from, *to;
@@ -181,7 +181,7 @@ enum rpc_code fs_rpc_move(struct call *c)
     return code == RPC_OK ? move(c, from, to) : code;
 }
 
-/* --- Remove ---------------------------------------------------------------------------------- */
+/* --- Remove ------------------------------------------------------------------------------ */
 
 static int remove_work(void *arg)
 {
@@ -216,7 +216,7 @@ enum rpc_code fs_rpc_remove(struct call *c)
     return RPC_OK;
 }
 
-/* --- ListDir --------------------------------------------------------------------------------- */
+/* --- ListDir ----------------------------------------------------------------------------- */
 
 /* One directory of a walk that is under way. */
 struct level {

@@ -34,8 +34,9 @@ static char scratch[READ_MAX];
 
 void process_table_init(struct process_table *t)
 {
-    smx_list_init(&t->all);
-    t->n = 0;
+    smx_list_init(&t->running);
+    smx_list_init(&t->ended);
+    t->nrunning = t->nended = 0;
 }
 
 struct process *process_ref(struct process *p)
@@ -68,18 +69,47 @@ void process_unref(struct process *p)
     smx_free(p);
 }
 
+/* Only ended ones leave. */
 static void leave_table(void *arg)
 {
     struct process *p = arg;
+    struct process_table *t = &p->agent->processes;
 
     if (!p->in_table)
         return;
     p->in_table = false;
     smx_list_del(&p->node);
-    p->agent->processes.n--;
-    if (p->agent->processes.n == 0)
-        malloc_trim(0);
+    t->nended--;
     process_unref(p);
+    if (t->nrunning + t->nended == 0)
+        malloc_trim(0);
+}
+
+static void enter_table(struct process *p)
+{
+    struct process_table *t = &p->agent->processes;
+
+    smx_list_add(&t->running, &process_ref(p)->node);
+    t->nrunning++;
+    p->in_table = true;
+}
+
+/* From the running to the ended; of these only so many are kept. What it was started with goes,
+ * only the tag stays. */
+static void keep_ended(struct process *p)
+{
+    struct process_table *t = &p->agent->processes;
+    char *tag = smx_take(&p->request.tag);
+
+    json_free(&envd_start_request_table, &p->request);
+    memset(&p->request, 0, sizeof p->request);
+    p->request.tag = tag;
+    smx_list_del(&p->node);
+    t->nrunning--;
+    smx_list_add(&t->ended, &p->node);
+    t->nended++;
+    if (t->nended > SMX_AGENT_ENDED_MAX)
+        leave_table(SMX_LIST_ENTRY(t->ended.next, struct process, node));
 }
 
 static void wake_all(struct process *p)
@@ -99,7 +129,7 @@ static void wake_leader(struct process *p)
         io_event_set(&SMX_LIST_ENTRY(p->listeners.next, struct listener, node)->wake);
 }
 
-/* --- end ------------------------------------------------------------------------------------- */
+/* --- end --------------------------------------------------------------------------------- */
 
 static bool outlet_done(const struct outlet *o)
 {
@@ -153,6 +183,7 @@ static void on_exit_child(struct child *c)
         outlet_bound(p, &p->out[i]);
     check_finished(p);
     wake_leader(p);
+    keep_ended(p);
     if (io_timer_arm(&p->forget, p->agent->loop, smx_deadline_in_ms(SMX_EXIT_KEPT_MS)) < 0)
         leave_table(p);
 }
@@ -172,7 +203,7 @@ void process_status(
             WCOREDUMP(status) ? " (core dumped)" : "");
 }
 
-/* --- start ----------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------- */
 
 /* The three descriptors that the child gets and those that stay here; all -1 at first. */
 struct ends {
@@ -301,23 +332,6 @@ static void adopt_ends(struct process *p, struct ends *e)
     }
 }
 
-/* An exit that is kept for a late Connect gives way to a command that wants to start: the limit is
- * one of processes, and a busy second must not use up the next half minute. */
-static bool make_room(struct agent *a)
-{
-    if (a->processes.n < SMX_AGENT_PROCESSES_MAX)
-        return true;
-    SMX_LIST_FOREACH(it, &a->processes.all) {
-        struct process *p = SMX_LIST_ENTRY(it, struct process, node);
-
-        if (p->child.exited) {
-            leave_table(p);
-            return true;
-        }
-    }
-    return false;
-}
-
 static int check_limits(struct agent *a, const struct envd_process_config *c, struct smx_err *err)
 {
     size_t bytes = 0;
@@ -329,7 +343,7 @@ static int check_limits(struct agent *a, const struct envd_process_config *c, st
     if (bytes > SMX_ARGS_BYTES_MAX)
         return smx_err_set(
             err, SMX_E_INVALID, "arguments of more than %d bytes", SMX_ARGS_BYTES_MAX);
-    if (!make_room(a))
+    if (a->processes.nrunning >= SMX_AGENT_PROCESSES_MAX)
         return smx_err_set(
             err, SMX_E_QUOTA, "more than %d processes at once", SMX_AGENT_PROCESSES_MAX);
     return 0;
@@ -399,9 +413,7 @@ int process_start(struct agent *a, struct envd_start_request *request,
     if (r == 0) {
         children_add(&a->children, &p->child);
         adopt_ends(p, &e);
-        smx_list_add(&a->processes.all, &process_ref(p)->node);
-        p->in_table = true;
-        a->processes.n++;
+        enter_table(p);
         listener_add(p, l);
         *ret = p;
     } else {
@@ -418,7 +430,7 @@ int process_set_deadline(struct process *p, uint64_t deadline_ns)
     return io_timer_arm(&p->deadline, p->agent->loop, deadline_ns);
 }
 
-/* --- look-up --------------------------------------------------------------------------------- */
+/* --- look-up ----------------------------------------------------------------------------- */
 
 static bool selected(const struct process *p, const struct envd_selector *s)
 {
@@ -427,21 +439,29 @@ static bool selected(const struct process *p, const struct envd_selector *s)
     return p->request.tag && smx_streq(p->request.tag, s->tag);
 }
 
-struct process *process_find(struct agent *a, const struct envd_selector *s)
+static struct process *newest(const struct smx_list *list, const struct envd_selector *s)
 {
     struct process *found = NULL;
 
-    SMX_LIST_FOREACH(it, &a->processes.all) {
+    SMX_LIST_FOREACH(it, list) {
         struct process *p = SMX_LIST_ENTRY(it, struct process, node);
 
-        if (selected(p, s) && (!found || found->child.exited || !p->child.exited))
+        if (selected(p, s))
             found = p;
     }
-    return found ? process_ref(found) : NULL;
+    return found;
 }
 
-/* --- listeners and output ----------------------------------------------------------------------
- */
+struct process *process_find(struct agent *a, const struct envd_selector *s)
+{
+    struct process *p = newest(&a->processes.running, s);
+
+    if (!p)
+        p = newest(&a->processes.ended, s);
+    return p ? process_ref(p) : NULL;
+}
+
+/* --- listeners and output ---------------------------------------------------------------- */
 
 int process_listen(struct process *p, struct listener *l, struct smx_err *err)
 {
@@ -548,8 +568,7 @@ int process_read(struct process *p, size_t i, struct smx_err *err)
     return (int)n;
 }
 
-/* --- input, size, signals ----------------------------------------------------------------------
- */
+/* --- input, size, signals ---------------------------------------------------------------- */
 
 void process_close_input(struct process *p)
 {

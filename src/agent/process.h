@@ -18,8 +18,8 @@
 struct agent;
 
 struct process_table {
-    struct smx_list all; /* newest last; running and ended ones that are still kept */
-    size_t n;
+    struct smx_list running, ended; /* the newest last */
+    size_t nrunning, nended;
 };
 
 /* One pipe (or the terminal) that a process writes. */

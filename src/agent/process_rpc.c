@@ -21,7 +21,7 @@ struct stream {
     struct stream_clock clock;
 };
 
-/* --- events ---------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------ */
 
 typedef void(fill_fn)(struct json_writer *w, const struct process *p);
 
@@ -74,7 +74,7 @@ static void fill_end(struct json_writer *w, const struct process *p)
     json_object_end(w);
 }
 
-/* --- the stream ------------------------------------------------------------------------------ */
+/* --- the stream -------------------------------------------------------------------------- */
 
 static int begin(struct stream *s)
 {
@@ -249,7 +249,7 @@ enum rpc_code process_rpc_start(struct call *c)
     return RPC_OK;
 }
 
-/* --- look-up --------------------------------------------------------------------------------- */
+/* --- look-up ----------------------------------------------------------------------------- */
 
 static enum rpc_code find(struct call *c, const struct envd_selector *sel, struct process **ret)
 {
@@ -310,15 +310,13 @@ enum rpc_code process_rpc_list(struct call *c)
 
     if (code != RPC_OK)
         return code;
-    rows = smx_alloc_array(c->agent->processes.n + 1, sizeof *rows);
+    rows = smx_alloc_array(c->agent->processes.nrunning + 1, sizeof *rows);
     if (!rows)
         return call_fail(c, RPC_RESOURCE_EXHAUSTED, "out of memory");
     response.processes.v = rows;
-    SMX_LIST_FOREACH(it, &c->agent->processes.all) {
+    SMX_LIST_FOREACH(it, &c->agent->processes.running) {
         const struct process *p = SMX_LIST_ENTRY(it, struct process, node);
 
-        if (p->child.exited)
-            continue;
         rows[response.processes.n++] = (struct envd_process_info){
             .config = p->request.process, .pid = (uint64_t)p->child.pid, .tag = p->request.tag
         };
@@ -328,8 +326,7 @@ enum rpc_code process_rpc_list(struct call *c)
     return r < 0 ? RPC_RESOURCE_EXHAUSTED : RPC_OK;
 }
 
-/* --- signals, stdin, size ----------------------------------------------------------------------
- */
+/* --- signals, stdin, size ---------------------------------------------------------------- */
 
 static enum rpc_code send_signal(struct call *c, struct process *p, int signo)
 {
@@ -396,7 +393,7 @@ enum rpc_code process_rpc_update(struct call *c)
     return code;
 }
 
-/* --- input ----------------------------------------------------------------------------------- */
+/* --- input ------------------------------------------------------------------------------- */
 
 /* Writes all of it to the stdin of the process, whose turn is ours. The client may leave. */
 static enum rpc_code write_input(struct call *c, struct process *p, const struct json_bytes *b)

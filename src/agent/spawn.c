@@ -61,8 +61,7 @@ static struct {
     unsigned stuck;
 } spawner;
 
-/* --- in the child: raw calls only --------------------------------------------------------------
- */
+/* --- in the child: raw calls only -------------------------------------------------------- */
 
 static const char *child_reason(long e)
 {
@@ -200,8 +199,7 @@ static int child_main(void *arg)
     return 0;
 }
 
-/* --- in the agent --------------------------------------------------------------------------------
- */
+/* --- in the agent ------------------------------------------------------------------------ */
 
 static void set_oom(bool raised)
 {

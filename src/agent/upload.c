@@ -44,7 +44,7 @@ static int fail_write(struct upload *u, int e, struct upload_error *err)
         err, files_status(e), "error writing file '%.160s': %s", u->path, strerror(e));
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------------------- */
 
 static int open_target(struct upload *u, struct upload_error *err)
 {
@@ -112,8 +112,7 @@ int upload_open(struct upload *u, struct agent *a, struct http_exchange *x, cons
     return ftruncate(u->fd, 0) < 0 ? fail_write(u, errno, err) : 0;
 }
 
-/* --- the child ---------------------------------------------------------------------------------
- */
+/* --- the child --------------------------------------------------------------------------- */
 
 struct writing {
     const char *path; /* to open, or NULL */
@@ -183,7 +182,7 @@ static int child_failed(struct upload *u, struct upload_error *err)
     return fail_write(u, e ? e : EIO, err);
 }
 
-/* --- content --------------------------------------------------------------------------------- */
+/* --- content ----------------------------------------------------------------------------- */
 
 static int put(struct upload *u, const char *data, size_t n, struct upload_error *err)
 {
@@ -247,7 +246,7 @@ int upload_body(struct upload *u, struct upload_error *err, struct smx_err *sour
     return reader_gone(&u->pipe) ? child_failed(u, err) : -2;
 }
 
-/* --- end ------------------------------------------------------------------------------------- */
+/* --- end --------------------------------------------------------------------------------- */
 
 static int write_held(struct upload *u, struct upload_error *err)
 {

@@ -148,7 +148,7 @@ static int add_tree(struct watch *w, const char *name, unsigned depth,
     return add_entries(w, path, name, depth, report, err);
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------------------- */
 
 static bool is_network(const char *path)
 {
@@ -220,7 +220,7 @@ void watch_close(struct watch *w)
     w->root = NULL;
 }
 
-/* --- events ---------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------ */
 
 /* A directory moved away: what was watched below it has other names now. */
 static void forget_below(struct watch *w, const char *name)

@@ -53,7 +53,7 @@ static void write_event(struct json_writer *w, struct agent *a, const struct wat
     json_object_end(w);
 }
 
-/* --- the stream ------------------------------------------------------------------------------ */
+/* --- the stream -------------------------------------------------------------------------- */
 
 struct watch_stream {
     struct call *call;
@@ -145,7 +145,7 @@ static void stream_run(struct watch_stream *s, struct stream_clock *clock)
     smx_buf_done(&s->out);
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------------------- */
 
 static enum rpc_code open_watch(struct call *c, struct watch *w, bool *ret_include_entry)
 {
@@ -181,8 +181,7 @@ enum rpc_code watch_rpc_watch_dir(struct call *c)
     return RPC_OK;
 }
 
-/* --- polled watchers ---------------------------------------------------------------------------
- */
+/* --- polled watchers --------------------------------------------------------------------- */
 
 static void keep_event(void *ctx, enum envd_fs_event_type type, const char *name)
 {

@@ -50,7 +50,8 @@
 
 /* Engine and agent */
 #define SMX_ENGINE_MESSAGE_MAX (192 * 1024)
-#define SMX_AGENT_PROCESSES_MAX 4096
+#define SMX_AGENT_PROCESSES_MAX 4096 /* that run */
+#define SMX_AGENT_ENDED_MAX 1024     /* exits kept for SMX_EXIT_KEPT_MS; then the oldest goes */
 #define SMX_AGENT_CONNECTIONS_MAX 1024
 #define SMX_AGENT_FILE_CHILDREN_MAX 16
 #define SMX_AGENT_FILE_CHILD_WAIT_MS 30000 /* for a free one */

@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "json/json.h"
 
-/* --- routes --------------------------------------------------------------------------------- */
+/* --- routes ------------------------------------------------------------------------------ */
 
 #define ENVD_PROCESS_START "/process.Process/Start"
 #define ENVD_PROCESS_CONNECT "/process.Process/Connect"
@@ -47,7 +47,7 @@
  * seconds) says otherwise. */
 #define ENVD_KEEPALIVE_S 90
 
-/* --- process.Process ------------------------------------------------------------------------ */
+/* --- process.Process --------------------------------------------------------------------- */
 
 struct envd_empty {
     char unused; /* a message without fields, e.g. ListRequest or a keep-alive */
@@ -169,7 +169,7 @@ bool envd_data_event_parse(
 /* Bytes that a data event of n bytes takes at most. */
 size_t envd_data_event_size(size_t n);
 
-/* --- filesystem.Filesystem ------------------------------------------------------------------ */
+/* --- filesystem.Filesystem --------------------------------------------------------------- */
 
 enum envd_file_type {
     ENVD_TYPE_UNSPECIFIED,
@@ -244,7 +244,7 @@ struct envd_watcher_events_response {
     struct json_array events; /* of struct envd_fs_event */
 };
 
-/* --- plain HTTP ----------------------------------------------------------------------------- */
+/* --- plain HTTP -------------------------------------------------------------------------- */
 
 /* POST /init. Absent fields leave the setting as it is. */
 struct envd_init_request {

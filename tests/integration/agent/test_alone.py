@@ -151,3 +151,13 @@ def test_termination():
     a.process.send_signal(signal.SIGTERM)
     assert a.process.wait(20) == 0
     shutil.rmtree(d)
+
+
+def test_thousands_of_commands_in_a_row(agent):
+    """Exits that are kept for a late Connect use up no place of a command."""
+    c = agent.connect()
+    body = envelope(b'{"process":{"cmd":"true"},"stdin":false}')
+    for _ in range(4200):
+        c.request("POST", "/process.Process/Start", body, {"Content-Type": "application/connect+json"})
+        assert b"exit status 0" in c.getresponse().read()
+    c.close()
