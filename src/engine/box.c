@@ -629,12 +629,10 @@ int box_stats(struct box *b, struct engine_stats *ret, struct smx_err *err)
     struct engine_stats st = { .memory_limit_bytes = b->m.resources.memory_mib << 20,
         .pids_limit = b->m.resources.pids,
         .disk_limit_bytes = b->m.resources.disk_mib << 20 };
-    uint64_t bytes = b->disk_bytes;
-    int r = hands_usage(&b->e->hands, b->m.id, &bytes, err);
+    int r = disk_usage(b, &st.disk_bytes, err);
 
     if (r < 0)
         return r;
-    b->disk_bytes = st.disk_bytes = bytes;
     if (box_alive(b)) {
         cgroup_stats(&b->e->cgroups, b->m.id, &st);
         net_stats(b, &st);

@@ -84,6 +84,7 @@ static int take_gateway(struct engine *e, int *fds, size_t nfds, struct smx_err 
     if (getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET)
         return smx_err_set(err, SMX_E_INVALID, "gateway: not a sequenced packet socket");
     e->orphan = false;
+    e->parent = getppid(); /* whoever it is now: another one looks after us */
     return gateway_serve(e, smx_take_fd(&fds[0]), err);
 }
 

@@ -21,6 +21,7 @@
 #define DISK_RATE (UINT64_C(1536) * MIB) /* bytes a second: more than disks of today take */
 #define DISK_HEADROOM (64 * MIB)
 #define RESERVE_MARGIN (512 * MIB)
+#define GROWER_LEAST MIB /* what writes less is not the one that fills the disk */
 
 enum {
     TICK_MS = 500,
@@ -28,7 +29,8 @@ enum {
     ROUND_MS = 300,
     LOOK_LEAST_MS = 500,
     LOOK_MOST_MS = 60000,
-    IDLE_SHARE = 9, /* rest nine times as long as a look took */
+    FRESH_NS = 500000000, /* a figure of that age will do */
+    IDLE_SHARE = 9,       /* rest nine times as long as a look took */
 };
 
 struct room {
@@ -62,6 +64,18 @@ int disk_check_reserve(struct engine *e, struct smx_err *err)
 static uint64_t limit_of(const struct box *b)
 {
     return SMX_MAX(b->m.resources.disk_mib * MIB, b->disk_allowed);
+}
+
+int disk_usage(struct box *b, uint64_t *ret_bytes, struct smx_err *err)
+{
+    int r = 0;
+
+    if (b->looked_ns <= b->e->disk_changed_ns || b->looked_ns + FRESH_NS < smx_now_ns()) {
+        b->looked_ns = smx_now_ns();
+        r = hands_usage(&b->e->hands, b->m.id, &b->disk_bytes, err);
+    }
+    *ret_bytes = b->disk_bytes;
+    return r;
 }
 
 int disk_allow(struct box *b, struct smx_err *err)
@@ -163,7 +177,7 @@ static void look_around(struct engine *e, bool everybody)
 static void end_biggest_grower(struct engine *e)
 {
     struct box *b, *worst = NULL;
-    uint64_t most = 0;
+    uint64_t most = GROWER_LEAST;
     size_t pos = 0;
 
     while ((b = smx_map_next(&e->boxes, &pos)) != NULL) {
@@ -208,7 +222,7 @@ static void disk_main(void *arg)
         if (e->boxes.count == 0 || look_at_host(e, &room, NULL) < 0)
             continue;
         tell_ooms(e);
-        near = room.available < room.reserve + RESERVE_MARGIN;
+        near = room.available < room.reserve + SMX_MIN(RESERVE_MARGIN, room.reserve / 2);
         tick = near ? NEAR_TICK_MS : TICK_MS;
         if (room.available != before.available)
             e->disk_changed_ns = smx_now_ns();

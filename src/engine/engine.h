@@ -124,6 +124,8 @@ void watch_remove(struct box *b);
 /* --- disk.c ------------------------------------------------------------------------------------
  */
 
+/* [parks] Bytes that its files take, at most half a second old. */
+int disk_usage(struct box *b, uint64_t *ret_bytes, struct smx_err *err);
 /* [parks] Before a stopped one starts: what it has already is forgiven, with some room to clear up.
  */
 int disk_allow(struct box *b, struct smx_err *err);
@@ -142,6 +144,9 @@ int dial_port(struct box *b, uint16_t port, int *ret_fd, struct smx_err *err); /
 
 /* Finds every sandbox by its directory and takes away what is half-made. [parks] */
 int recover_all(struct engine *e, struct smx_err *err);
+/* [parks] Templates that the host has outgrown and no sandbox stands on. After the present one is
+ * open. */
+void recover_templates(struct engine *e);
 
 /* --- server.c, control.c -----------------------------------------------------------------------
  */

@@ -157,6 +157,7 @@ static int start_parts(struct engine *e, struct smx_err *err)
     r = template_base_open(e->templates_fd, &e->base, err);
     if (r < 0)
         smx_error("%s", err->msg);
+    recover_templates(e);
     report_probe(e);
     if (e->why)
         smx_warn("creates are refused: %s", e->why);
@@ -192,6 +193,7 @@ static void start_main(void *arg)
 
 void engine_maybe_leave(struct engine *e)
 {
+    e->orphan = e->orphan || getppid() != e->parent;
     if (!e->orphan || e->gateway || e->boxes.count > 0 || e->stopping)
         return;
     smx_info("no supervisor, no gateway and no sandbox: leaving");

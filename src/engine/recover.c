@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -235,6 +236,40 @@ static bool slot_used(int slot, void *arg)
         if (b->m.slot == slot)
             return true;
     return false;
+}
+
+static bool generation_used(struct engine *e, const char *generation)
+{
+    struct box *b;
+    size_t pos = 0;
+
+    if (smx_streq(generation, e->base.generation))
+        return true;
+    while ((b = smx_map_next(&e->boxes, &pos)) != NULL)
+        if (smx_streq(b->m.generation, generation))
+            return true;
+    return false;
+}
+
+static int sweep_generation(struct engine *e, const char *name, struct smx_err *err)
+{
+    char path[NAME_MAX + 8];
+
+    if (generation_used(e, name))
+        return 0;
+    snprintf(path, sizeof path, "base/%s", name);
+    if (renameat(e->templates_fd, path, e->trash_fd, name) == 0)
+        empty_entry(e, name, err);
+    return 0;
+}
+
+void recover_templates(struct engine *e)
+{
+    SMX_CLEANUP(smx_closep)
+    int fd = openat(e->templates_fd, "base", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd >= 0 && e->base.fd >= 0)
+        each_entry(e, fd, sweep_generation, NULL);
 }
 
 int recover_all(struct engine *e, struct smx_err *err)

@@ -16,7 +16,12 @@
 #include "engine/engine.h"
 #include "engine/server.h"
 
-enum { WRITE_TIMEOUT_MS = 10000, SEND_BUFFER = 1 << 20, GRACE_DEFAULT_MS = 5000 };
+enum {
+    WRITE_TIMEOUT_MS = 10000,
+    SEND_BUFFER = 1 << 20,
+    GRACE_DEFAULT_MS = 5000,
+    SETTLE_TIMEOUT_MS = 60000
+};
 
 struct gateway {
     struct engine *e;
@@ -24,6 +29,7 @@ struct gateway {
     struct io_sem writer;
     unsigned refs;
     unsigned calls;
+    bool listed; /* has asked for a list already */
     bool closed;
 };
 
@@ -233,6 +239,31 @@ void answer_done(struct answer *a)
     smx_free(a->report);
 }
 
+static bool is_changing(const struct box *b)
+{
+    return b->m.state == ENGINE_STATE_CREATING || b->m.state == ENGINE_STATE_STOPPING ||
+           b->m.state == ENGINE_STATE_DELETING;
+}
+
+/* [parks] What an earlier gateway asked for and never heard of is brought to its end, so that the
+ * first list of a new one holds no sandbox half-way, and none is missing. */
+static void settle(struct engine *e)
+{
+    uint64_t deadline = smx_deadline_in_ms(SETTLE_TIMEOUT_MS);
+    struct box **v = smx_alloc_array(e->boxes.count, sizeof(*v)), *b;
+    size_t n = 0, pos = 0;
+
+    while (v && (b = smx_map_next(&e->boxes, &pos)) != NULL)
+        if (is_changing(b))
+            v[n++] = box_ref(b);
+    for (size_t i = 0; i < n; i++) {
+        if (io_sem_acquire(&v[i]->lock, deadline) == 0)
+            io_sem_release(&v[i]->lock);
+        box_unref(v[i]);
+    }
+    smx_free(v);
+}
+
 static void call_main(void *arg)
 {
     struct call *c = arg;
@@ -242,6 +273,10 @@ static void call_main(void *arg)
     int r;
 
     a.reply.seq = c->req.seq;
+    if (c->req.op == ENGINE_OP_LIST && !g->listed) {
+        g->listed = true;
+        settle(g->e);
+    }
     r = answer_request(g->e, &c->req, &a, &err);
     if (r < 0)
         reply_error(&a.reply, r, &err);

@@ -84,8 +84,9 @@ static int helper_main(void *arg)
 static pid_t start_helper(char *stack, struct helper *h, uid_t owner)
 {
     pid_t pid = -1;
-    int saved;
+    int saved, death_signal = 0;
 
+    prctl(PR_GET_PDEATHSIG, &death_signal); /* lost by the change of the id */
     if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
         return -1;
     if (sys_setresuid((uid_t)-1, owner, (uid_t)-1) == 0)
@@ -93,6 +94,7 @@ static pid_t start_helper(char *stack, struct helper *h, uid_t owner)
     saved = errno;
     sys_setresuid((uid_t)-1, 0, (uid_t)-1);
     prctl(PR_SET_SECUREBITS, 0);
+    prctl(PR_SET_PDEATHSIG, death_signal);
     errno = saved;
     return pid;
 }

@@ -332,6 +332,67 @@ def test_a_foreign_lock_is_respected(engine):
     engine.start()
 
 
+def orphaned(engine):
+    """Starts it again below a process that ends at once, with a gateway that is closed at once."""
+    engine.process.terminate()
+    engine.process.wait(20)
+    engine.gate.close()
+    code = ("import socket,subprocess,sys\na,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_SEQPACKET)\n"
+            "p=subprocess.Popen(sys.argv[1:]+['--gateway-fd',str(b.fileno())],pass_fds=[b.fileno()],stdout=2)\nb.close()\n"
+            "a.send(b'{\"seq\":1,\"op\":\"hello\",\"version\":1}')\na.recv(9999)\nprint(p.pid)")
+    out = subprocess.run(["/usr/bin/python3", "-c", code, BUILD / "sandmux-engine", "--state-dir", engine.state, "--instance",
+                          engine.instance, "--agent", BUILD / "sandmux-agent"], stdout=subprocess.PIPE, stderr=engine.log, check=True, timeout=60)
+    return int(out.stdout)
+
+
+def test_an_engine_that_nobody_needs_leaves(engine):
+    pid = orphaned(engine)
+    until(lambda: not alive(pid))
+    engine.start()
+
+
+def test_an_engine_without_a_supervisor_stays_for_its_sandboxes(engine):
+    id = engine.create(deadline_ms=4000)["id"]
+    pid = orphaned(engine)
+    assert alive(pid) and engine.directories()
+    until(lambda: not alive(pid))
+    assert not engine.directories() and id not in str(engine.groups())
+    engine.start()
+
+
+def test_the_first_list_of_a_gateway_is_complete(engine):
+    ids = [new_id() for _ in range(20)]
+    for id in ids:
+        engine.gate.send("create", id=id, create={"resources": {"memory_mib": 64}})
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    until(lambda: engine.directories())
+    assert "error" not in engine.control_call("gateway", fds=[theirs.fileno()])
+    theirs.close()
+    engine.gate = Connection(ours)
+    found = engine.list()
+    assert all(b["state"] == "running" for b in found)
+    time.sleep(1)
+    assert {b["id"] for b in engine.list()} == {b["id"] for b in found}
+
+
+def test_templates_that_nobody_uses_are_removed(engine):
+    base = engine.state / "templates/base"
+    now = {p.name for p in base.iterdir()}
+    id = engine.create()["id"]
+    engine.call("stop", id=id)
+    engine.kill()
+    kept, unused = base / ("0" * 16), base / ("1" * 16)
+    (base / now.copy().pop()).rename(kept)
+    unused.mkdir()
+    record = json.loads((engine.state / "sandboxes" / id / "meta.json").read_text())
+    record["generation"] = kept.name
+    (engine.state / "sandboxes" / id / "meta.json").write_text(json.dumps(record))
+    engine.start()
+    assert {p.name for p in base.iterdir()} == now | {kept.name}
+    engine.call("start", id=id)
+    assert engine.run(id, "cat /etc/os-release")[0] == 0
+
+
 def test_two_installations_share_nothing(make_engine):
     a, b = make_engine(), make_engine()
     one, two = a.create(), b.create()

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from engineclient import SANITIZED, EngineError, alive, new_id, until
+from engineclient import SANITIZED, Engine, EngineError, alive, new_id, until
 
 pytestmark = pytest.mark.root
 HERE = pathlib.Path(__file__).parent
@@ -308,14 +308,44 @@ def test_disk_use_cannot_hide_in_a_deep_tree(engine):
     assert engine.directories() == []
 
 
-def test_creates_are_refused_when_the_host_is_at_its_reserve(make_engine):
-    stat = os.statvfs("/tmp")
-    if stat.f_bavail * stat.f_frsize > stat.f_blocks * stat.f_frsize // 10:
-        pytest.skip("the file system has more than the tenth free that a reserve is at most")
-    engine = make_engine("--reserve-mib", str(2**30))
-    with pytest.raises(EngineError) as e:
-        engine.create()
-    assert e.value.code == "out_of_disk"
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 MiB of its own."""
+    image, point = tmp_path / "image", tmp_path / "disk"
+    point.mkdir()
+    with open(image, "wb") as f:
+        f.truncate(300 << 20)
+    if subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image]).returncode or subprocess.run(["mount", "-o", "loop", image, point]).returncode:
+        pytest.skip("no loop mounts here")
+    yield point
+    for _ in range(100):  # what is being closed elsewhere
+        if subprocess.run(["umount", point], stderr=subprocess.DEVNULL).returncode == 0:
+            break
+        time.sleep(0.05)
+    assert not os.path.ismount(point)
+
+
+def test_the_hosts_reserve_outlives_a_filler(small_disk):
+    (small_disk / "e").mkdir()
+    engine = Engine(state=small_disk / "e", instance="t-small-disk").start()
+    try:
+        id, quiet = engine.create()["id"], engine.create()["id"]
+        engine.run(quiet, "setsid sh -c 'while :; do echo x >> /root/log; sleep 0.05; done' >/dev/null 2>&1 &")
+        engine.run(id, "setsid sh -c 'i=0; while :; do head -c 2000000 /dev/zero > /root/f$i || sleep 0.2; i=$((i+1)); sleep 0.03; done' "
+                       ">/dev/null 2>&1 &")
+        ended = engine.gate.event(id=id, event="ended", timeout=60)["sandbox"]
+        assert ended["reason"] == "disk_full" and ended["state"] == "stopped"
+        assert os.statvfs(small_disk).f_bavail > 0
+        assert engine.call("get", id=quiet)["sandbox"]["state"] == "running"
+        with open(small_disk / "ballast", "wb") as f:
+            stat = os.statvfs(small_disk)
+            os.posix_fallocate(f.fileno(), 0, max(1, stat.f_bavail * stat.f_frsize - (10 << 20)))
+        for call in (engine.create, lambda: engine.call("start", id=id)):
+            with pytest.raises(EngineError) as e:
+                call()
+            assert e.value.code == "out_of_disk"
+    finally:
+        engine.clear()
 
 
 def test_deleting_follows_no_link_and_meets_hostile_trees(engine, tmp_path):
