@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <time.h>
 
 enum { ATTEMPTS = 3, ERROR_BODY_MAX = 256 * 1024, SOURCE_ROOM = 64 * 1024 };
@@ -42,12 +43,9 @@ void call_query(struct smx_buf *out, const char *key, const char *value)
 void call_query_u64(struct smx_buf *out, const char *key, uint64_t value)
 {
     char text[24];
-    struct smx_buf b;
 
-    smx_buf_init(&b, sizeof text);
-    smx_buf_appendf(&b, "%llu", (unsigned long long)value);
-    call_query(out, key, b.data);
-    smx_buf_done(&b);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    call_query(out, key, text);
 }
 
 /* --- sending ------------------------------------------------------------------------------------
@@ -92,15 +90,12 @@ static int send_piece(
     struct conn *conn, const struct call *call, const void *data, size_t n, struct smx_err *err)
 {
     char line[24];
-    struct smx_buf head;
     int r;
 
     if (call->source_bytes != UINT64_MAX)
         return conn_send(conn, data, n, /* watch_reply= */ true, err);
-    smx_buf_init(&head, sizeof line);
-    smx_buf_appendf(&head, "%zx\r\n", n);
-    r = conn_send(conn, head.data, head.len, /* watch_reply= */ true, err);
-    smx_buf_done(&head);
+    snprintf(line, sizeof line, "%zx\r\n", n);
+    r = conn_send(conn, line, strlen(line), /* watch_reply= */ true, err);
     if (r == 0 && n > 0)
         r = conn_send(conn, data, n, /* watch_reply= */ true, err);
     return r == 0 ? conn_send(conn, "\r\n", 2, /* watch_reply= */ true, err) : r;
