@@ -496,6 +496,10 @@ FIBER_TEST(a_process_runs_and_files_are_kept)
     ASSERT_EQ(file.size_bytes, 3);
     provider_file_done(&file);
     sandbox_use_end(sb);
+    ASSERT_OK(sandbox_use_begin(sb, &box, &f.err), &f.err); /* and again */
+    ASSERT_OK(provider_stat(box, "/workspace/d/x", NULL, &file, in_ms(1000), &f.err), &f.err);
+    provider_file_done(&file);
+    sandbox_use_end(sb);
 }
 
 FIBER_TEST(what_the_provider_cannot_do_is_said)

@@ -164,6 +164,8 @@ static void finish_late(void *arg)
 {
     struct interrupted *t = arg;
 
+    io_sleep_until(in_ms(200)); /* first it is not shown, then shown as being made, then it runs */
+    fake_cloud_hide(&t->a.cloud, t->id, false);
     io_sleep_until(in_ms(200));
     fake_cloud_set(&t->a.cloud, t->id, PROVIDER_BOX_RUNNING, "", false);
 }
@@ -177,6 +179,7 @@ FIBER_TEST(a_create_that_is_still_under_way_is_adopted)
     fixture_init(&t.b);
     interrupt_create(&t);
     fake_cloud_set(&t.a.cloud, t.id, PROVIDER_BOX_UNKNOWN, "", false);
+    fake_cloud_hide(&t.a.cloud, t.id, true);
     spawn("finish", finish_late, &t);
     ASSERT_OK(fixture_open(&t.b), &t.b.err);
     ASSERT_OK(core_find(t.b.core, "box", &sb, &t.b.err), &t.b.err);

@@ -131,6 +131,48 @@ FIBER_TEST(a_failing_write_undoes_only_itself)
         ASSERT_EQ(v[i].seq, i + 1);
 }
 
+static int event_and_fail(struct store *st, void *arg, struct smx_err *err)
+{
+    struct store_event e = { .type = "never" };
+
+    (void)store_event_append(st, &e, err);
+    return smx_err_set(err, SMX_E_INVALID, "as planned");
+}
+
+static void failing_writer(void *arg)
+{
+    struct writers *w = arg;
+    struct smx_err err = { 0 };
+
+    w->refused += store_do(w->p->st, event_and_fail, NULL, 0, &err) == -SMX_E_INVALID;
+    w->running--;
+}
+
+FIBER_TEST(an_event_of_a_failed_write_leaves_no_gap)
+{
+    PLACE(p);
+    struct writers w = { .p = &p, .next = 1, .in_order = true, .running = 5 };
+    struct store_event v[8];
+    size_t n = 0;
+
+    ASSERT_OK(store_open(p.dir, &p.st, &p.err), &p.err);
+    store_on_event(p.st, on_event, &w);
+    failing_writer(&w); /* alone in its transaction */
+    spawn("writer", writer, &w);
+    spawn("writer", failing_writer, &w);
+    spawn("writer", failing_writer, &w);
+    spawn("writer", writer, &w);
+    while (w.running > 0)
+        io_sleep_until(in_ms(1));
+    ASSERT_EQ(w.ok, 2);
+    ASSERT_EQ(w.refused, 3);
+    ASSERT_TRUE(w.in_order);
+    ASSERT_EQ(w.last_seq, 2);
+    ASSERT_OK(store_event_read(p.st, 0, v, 8, &n, &p.err), &p.err);
+    ASSERT_EQ(n, 2);
+    ASSERT_STR(v[1].type, "test");
+}
+
 static void cancelled_writer(void *arg)
 {
     struct writers *w = arg;

@@ -88,6 +88,14 @@ bool fake_cloud_set(struct fake_cloud *c, const char *id, enum provider_box_stat
     return true;
 }
 
+void fake_cloud_hide(struct fake_cloud *c, const char *id, bool hidden)
+{
+    struct fake_vm *vm = fake_vm_find(c, id);
+
+    if (vm)
+        vm->hidden = hidden;
+}
+
 enum provider_box_state fake_cloud_state(const struct fake_cloud *c, const char *id)
 {
     const struct fake_vm *vm = fake_vm_find(c, id);
@@ -322,8 +330,12 @@ static int fake_list(
 
     if (!v)
         return smx_err_oom(err);
-    SMX_LIST_FOREACH(it, &c->boxes)
-        v[n++] = SMX_LIST_ENTRY(it, struct fake_vm, link)->info;
+    SMX_LIST_FOREACH(it, &c->boxes) {
+        const struct fake_vm *vm = SMX_LIST_ENTRY(it, struct fake_vm, link);
+
+        if (!vm->hidden)
+            v[n++] = vm->info;
+    }
     r = fake_call(c, FAKE_LIST, deadline, &go, err);
     if (r < 0) {
         smx_free(v);

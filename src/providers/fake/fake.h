@@ -59,6 +59,8 @@ int fake_cloud_plant(struct fake_cloud *c, const char *id, const char *token);
  */
 bool fake_cloud_set(struct fake_cloud *c, const char *id, enum provider_box_state state,
     const char *reason, bool tell);
+/* Whether list() shows it: a sandbox that is still being made is not there yet. */
+void fake_cloud_hide(struct fake_cloud *c, const char *id, bool hidden);
 enum provider_box_state fake_cloud_state(const struct fake_cloud *c, const char *id);
 
 #endif

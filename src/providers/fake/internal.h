@@ -12,6 +12,7 @@ struct fake_vm {
     struct provider_info info;
     struct smx_list files, processes;
     uint32_t next_pid;
+    bool hidden; /* from list() */
 };
 
 struct provider_box {
