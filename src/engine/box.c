@@ -92,10 +92,14 @@ static int box_record(struct box *b, struct smx_err *err)
     return r < 0 ? r : meta_write(fd, &b->m, err);
 }
 
+/* [parks shortly] Also lets the overlay go: last, because its write-back is in the way of whoever
+ * removes files meanwhile. */
 static void box_unlock(struct box **b)
 {
     if (!*b)
         return;
+    if (!box_alive(*b))
+        hands_let_go(&(*b)->e->hands, smx_take_fd(&(*b)->root_fd));
     io_sem_release(&(*b)->lock);
     box_unref(*b);
 }
@@ -184,7 +188,6 @@ static int end_processes(struct box *b, enum engine_reason reason, struct smx_er
     r = remove_groups(b, err);
     if (r < 0)
         return r;
-    hands_let_go(&b->e->hands, smx_take_fd(&b->root_fd));
     slot_release(&b->e->slots, (int)b->m.slot);
     io_event_set(&b->e->refill);
     b->m.slot = -1;
