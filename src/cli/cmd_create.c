@@ -2,6 +2,7 @@
 #include "cli/create.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -15,11 +16,19 @@ struct request {
     struct smx_buf password;
 };
 
-/* First line of a file or of stdin. */
+/* From a variable, or the first line of a file or of stdin; never an argument. */
 static int read_password(struct cli *cli, struct request *q)
 {
-    const char *path = cli_value(cli, "password-file");
+    const char *path = cli_value(cli, "password-file"), *name = cli_value(cli, "password-env");
 
+    if (path && name)
+        return cli_usage(cli, "give either --password-file or --password-env, not both");
+    if (name) {
+        q->spec.password = getenv(name);
+        return q->spec.password && q->spec.password[0]
+                   ? 0
+                   : cli_usage(cli, "the variable of --password-env is not set");
+    }
     if (!path)
         return 0;
     if (smx_streq(path, "-"))

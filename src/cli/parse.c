@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/fd.h"
 #include "base/limits.h"
@@ -345,20 +346,26 @@ bool cli_duration_ms(const char *text, uint64_t *ret_ms)
 
 static int add_pair(struct cli *cli, struct cli_pairs *to, const char *what, struct smx_view text)
 {
-    const char *equals = memchr(text.p, '=', text.n);
+    const char *equals = memchr(text.p, '=', text.n), *ours = NULL;
     char *key = smx_strndup(text.p, text.n);
 
+    if (key && !equals)
+        ours = getenv(key);
+    if (key && equals != text.p && (equals || ours)) {
+        if (equals) {
+            key[equals - text.p] = '\0';
+            ours = key + (equals - text.p) + 1;
+        }
+        to->v[to->n++] = (struct smx_pair){ key, ours };
+        return 0;
+    }
+    smx_free(key);
     if (!key) {
         smx_err_oom(&cli->err);
         return cli_fail(cli);
     }
-    if (!equals || equals == text.p) { /* the value may be a secret: it is not echoed */
-        smx_free(key);
-        return cli_usage(cli, "%s needs KEY=VALUE", what);
-    }
-    key[equals - text.p] = '\0';
-    to->v[to->n++] = (struct smx_pair){ key, key + (equals - text.p) + 1 };
-    return 0;
+    return cli_usage(cli, /* what was given may be a secret: it is not echoed */
+        "%s needs KEY=VALUE, or the KEY of a variable that is set here", what);
 }
 
 static int add_lines(struct cli *cli, struct cli_pairs *to, const char *path)

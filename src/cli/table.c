@@ -24,10 +24,12 @@ static const struct cli_option shutdown_options[] = {
     { 'T', "template", "NAME", "template; default: the runtime's" },                              \
         { 0, "runtime", "NAME", "daytona, e2b or local; default: the current one" },              \
         { 0, "project", "ID", "project that the sandbox belongs to" },                            \
-        { 'e', "env", "KEY=VALUE", "environment of the sandbox; may be repeated" },               \
+        { 'e', "env", "KEY=VALUE",                                                                \
+            "environment of the sandbox; KEY alone: as it is here; may be repeated" },            \
         { 0, "env-file", "FILE", "lines KEY=VALUE, for what should not stand in the arguments" }, \
         { 'm', "metadata", "KEY=VALUE", "note on the sandbox; may be repeated" },                 \
         { 0, "password-file", "FILE", "password of its desktop; - reads stdin" },                 \
+        { 0, "password-env", "NAME", "the same from a variable of our environment" },             \
         { 0, "lifetime", "TIME",                                                                  \
             "such as 90, 10m or 2h; 0: no end; default: an hour from the last use" },             \
         { 0, "cpu", "N", "cores" }, { 0, "memory", "MIB", "memory in MiB" },                      \
@@ -64,7 +66,8 @@ static const struct cli_option run_options[] = {
 };
 
 static const struct cli_option exec_options[] = {
-    { 'e', "env", "KEY=VALUE", "environment of the command; may be repeated" },
+    { 'e', "env", "KEY=VALUE",
+        "environment of the command; KEY alone: as it is here; may be repeated" },
     { 0, "env-file", "FILE", "lines KEY=VALUE, for what should not stand in the arguments" },
     EXEC_OPTIONS,
     { 0 },

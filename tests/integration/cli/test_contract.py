@@ -3,6 +3,7 @@ import json
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -58,8 +59,10 @@ def test_create_and_what_was_asked_for(fm, fake, tmp_path):
                                  "timeout_s": 90, "resources": {"cpu": 2, "memory_mib": 512, "disk_mib": 100}}
     assert fm.ok("create", "--password-file", "-", input=b"from stdin").returncode == 0
     assert fake.last_request["password"] == "from stdin"
+    fm.ok("create", "--password-env", "PW", "-e", "TOKEN", env={"PW": "from env", "TOKEN": "t=1"})
+    assert fake.last_request == {"password": "from env", "env": {"TOKEN": "t=1"}}
+    assert fm("create", "--password-env", "NOT_SET").returncode == 2
     assert fm.ok("create", "--name", "web", "--ensure", "--json").json["name"] == "web"
-    assert "timeout_s" not in fake.last_request
 
 
 def test_secrets_are_not_echoed(fm):
@@ -263,3 +266,26 @@ def test_what_takes_long_is_said_on_a_terminal_only(fm, fake):
     t = fm.terminal("create")
     t.wait()
     assert b"creating" not in t.output
+
+
+def test_run_interrupted_while_the_sandbox_is_made(fm, fake):
+    def slow(c):
+        time.sleep(1.5)
+        c.reply(201, fake.make({}))
+
+    fake.faults["POST /api/sandboxes"] = slow
+    p = fm.popen("run", "--", "echo", "never")
+    while not fake.requests:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=60)
+    assert (p.returncode, out) == (130, b"") and b"once more to leave" in err
+    assert fake.sandboxes == {} and not any(t.endswith("/exec") for _, t, _ in fake.requests)
+    fake.faults["POST /api/sandboxes"] = slow
+    p = fm.popen("run", "--", "echo", "never")
+    time.sleep(0.5)
+    for _ in range(2):
+        p.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert p.wait(60) == 130
