@@ -70,12 +70,12 @@ def test_every_tag_is_looked_at(agent):
 
 
 def test_kill_takes_the_tree_with_it(agent):
-    s = agent.start("bash", "-c", "sleep 611 & setsid sleep 612 & bash -c 'sleep 613 & wait' & echo up; wait")
+    s = agent.start("bash", "-c", "sleep 611 & setsid sleep 612 & bash -c 'sleep 613 & wait' & (sleep 614 &); echo up; wait")
     pid = begin(s)
     assert data_of(s.event()) == b"up\n"
     assert agent.signal(pid) == (200, {})
     assert Result(s).end["status"] == "signal: killed"
-    until(lambda: agent.sh("pgrep -f 'sleep 61[1-3]'", user="root").stdout == b"" or None, "something was left behind")
+    until(lambda: agent.sh("pgrep -f 'sleep 61[1-4]'", user="root").stdout == b"" or None, "something was left behind")
 
 
 def test_signals_of_an_ended_process_are_not_found(agent):
