@@ -70,7 +70,9 @@ def test_every_tag_is_looked_at(agent):
 
 
 def test_kill_takes_the_tree_with_it(agent):
-    s = agent.start("bash", "-c", "sleep 611 & setsid sleep 612 & bash -c 'sleep 613 & wait' & (sleep 614 &); echo up; wait")
+    # in turn: a child, one that left the session, a grandchild, an orphan in a process group of its own
+    s = agent.start("bash", "-c", "sleep 611 & setsid sleep 612 & bash -c 'sleep 613 & wait' & set -m; "
+                    "bash -c 'sleep 614 &'; echo up; wait")
     pid = begin(s)
     assert data_of(s.event()) == b"up\n"
     assert agent.signal(pid) == (200, {})
