@@ -143,6 +143,16 @@ struct interrupted {
     char id[SMX_ID_LEN + 1];
 };
 
+static void interrupted_done(struct interrupted *t)
+{
+    fixture_done(&t->b);
+    fixture_done(&t->a);
+}
+#define INTERRUPTED(t)                                                 \
+    SMX_CLEANUP(interrupted_done) struct interrupted t = { .id = "" }; \
+    fixture_init(&t.a);                                                \
+    fixture_init(&t.b)
+
 /* A crash in the create of a named sandbox; the provider has not made it yet. */
 static void interrupt_create(struct interrupted *t)
 {
@@ -172,11 +182,9 @@ static void finish_late(void *arg)
 
 FIBER_TEST(a_create_that_is_still_under_way_is_adopted)
 {
-    struct interrupted t;
+    INTERRUPTED(t);
     SANDBOX(sb);
 
-    fixture_init(&t.a);
-    fixture_init(&t.b);
     interrupt_create(&t);
     fake_cloud_set(&t.a.cloud, t.id, PROVIDER_BOX_UNKNOWN, "", false);
     fake_cloud_hide(&t.a.cloud, t.id, true);
@@ -185,25 +193,18 @@ FIBER_TEST(a_create_that_is_still_under_way_is_adopted)
     ASSERT_OK(core_find(t.b.core, "box", &sb, &t.b.err), &t.b.err);
     ASSERT_EQ(sb->state, SANDBOX_RUNNING);
     ASSERT_STR(sb->id, t.id);
-    fixture_done(&t.b);
-    fixture_done(&t.a);
 }
 
 FIBER_TEST(a_create_that_never_reached_the_provider_is_forgotten)
 {
-    struct interrupted t;
+    INTERRUPTED(t);
     SANDBOX(sb);
 
-    fixture_init(&t.a);
-    fixture_init(&t.b);
     interrupt_create(&t);
     fake_cloud_set(&t.a.cloud, t.id, PROVIDER_BOX_GONE, "", false);
     ASSERT_OK(fixture_open(&t.b), &t.b.err);
     ASSERT_EQ(core_find(t.b.core, "box", &sb, &t.b.err), -SMX_E_SANDBOX_NOT_FOUND);
     ASSERT_OK(make(&t.b, "box", &sb), &t.b.err);
-    sandbox_unref(smx_take(&sb));
-    fixture_done(&t.b);
-    fixture_done(&t.a);
 }
 
 FIBER_TEST(a_crashed_request_without_a_sandbox_may_be_sent_again)
