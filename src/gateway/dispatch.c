@@ -35,6 +35,12 @@ static uint64_t next_id(void)
     return id;
 }
 
+static void write_id(char *out, uint64_t id)
+{
+    smx_strcpy(out, FRONTEND_ID_MAX, "req-");
+    smx_hex_encode(out + 4, &id, sizeof id);
+}
+
 static void make_id(struct http_exchange *x, struct frontend_request *req)
 {
     struct smx_view given = http_field(x, "X-Request-Id");
@@ -42,7 +48,7 @@ static void make_id(struct http_exchange *x, struct frontend_request *req)
     if (id_is_sane(given))
         smx_view_copy(req->id, sizeof req->id, given);
     else
-        snprintf(req->id, sizeof req->id, "req-%016llx", (unsigned long long)next_id());
+        write_id(req->id, next_id());
     http_add_field(x, "X-Request-Id", req->id);
 }
 
