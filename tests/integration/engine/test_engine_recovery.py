@@ -15,6 +15,13 @@ def meta(engine, id):
     return engine.state / "sandboxes" / id / "meta.json"
 
 
+def program_of(pid):
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return None  # it ended meanwhile
+
+
 def check_consistent(engine):
     """Directories, control groups and slots belong to the sandboxes in the list and to nothing else; each of them works."""
     boxes = engine.list()
@@ -24,7 +31,7 @@ def check_consistent(engine):
     ids = {b["id"] for b in boxes}
     assert {os.path.basename(d) for d in engine.directories()} == ids
     assert {os.path.basename(g) for g in engine.groups()} - {engine.instance} == ids
-    init = [p for p in engine.processes() if os.path.basename(os.readlink(f"/proc/{p}/exe")) == "sandmux-agent"]
+    init = [p for p in engine.processes() if program_of(p) == "sandmux-agent"]
     assert len(init) == len(boxes)
     return ids
 
