@@ -294,7 +294,7 @@ int core_runtime_validate(struct core *c, const char *name, bool live, bool *ret
 
 enum core_health_state { CORE_HEALTHY, CORE_DEGRADED, CORE_UNHEALTHY };
 struct core_health {
-    enum core_health_state state;
+    enum core_health_state state; /* degraded: it answers, slowly */
     bool configured, reachable;
     uint64_t latency_ms;
     int64_t last_ok_unix_ms, checked_unix_ms; /* 0: never */

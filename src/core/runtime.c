@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 
-enum { HEALTH_CACHE_MS = 2000 };
+enum { HEALTH_CACHE_MS = 2000, SLOW_MS = 1000 };
 
 static bool is_configured(const struct core_rt *rt)
 {
@@ -268,8 +268,12 @@ static void probe(struct core_rt *rt)
     h->checked_unix_ms = smx_now_unix_ms();
     h->reachable = r == 0;
     h->error_code = (enum smx_code) - r;
-    h->state = r == 0 ? CORE_HEALTHY : CORE_UNHEALTHY;
-    smx_strcpy(h->detail, sizeof h->detail, r == 0 ? "" : err.msg);
+    h->state = r < 0 ? CORE_UNHEALTHY : h->latency_ms >= SLOW_MS ? CORE_DEGRADED : CORE_HEALTHY;
+    if (h->state == CORE_DEGRADED)
+        snprintf(h->detail, sizeof h->detail, "it took %llu ms to answer",
+            (unsigned long long)h->latency_ms);
+    else
+        smx_strcpy(h->detail, sizeof h->detail, r == 0 ? "" : err.msg);
     if (r == 0)
         h->last_ok_unix_ms = h->checked_unix_ms;
     rt->health_until_ns = smx_deadline_in_ms(HEALTH_CACHE_MS);

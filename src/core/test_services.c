@@ -378,6 +378,12 @@ FIBER_TEST(health_is_probed_once_for_many)
     ASSERT_TRUE(n == 2 && checks[0].ok && !checks[1].ok);
     ASSERT_OK(core_runtime_health(f.core, "e2b", &h, &f.err), &f.err);
     ASSERT_EQ(h.state, CORE_HEALTHY);
+    fixture_close(&f);
+    ASSERT_OK(fixture_open(&f), &f.err);
+    f.second.fault[FAKE_PROBE].delay_ms = 1100;
+    ASSERT_OK(core_runtime_health(f.core, "e2b", &h, &f.err), &f.err);
+    ASSERT_EQ(h.state, CORE_DEGRADED);
+    ASSERT_TRUE(h.reachable && h.detail[0] != '\0');
     ASSERT_OK(core_runtime_health(f.core, "daytona", &h, &f.err), &f.err);
     ASSERT_FALSE(h.configured);
     ASSERT_EQ(core_runtime_health(f.core, "x", &h, &f.err), -SMX_E_INVALID);

@@ -86,6 +86,8 @@ static int wait_quietly(struct provider_stream *s, uint64_t deadline)
         return r < 0 ? r : 0;
     smx_buf_done(&s->in);
     s->pos = 0;
+    json_free(&envd_event_message_table, &s->message);
+    http_client_trim(http);
     r = io_wait(&w, 1, deadline);
     return r < 0 ? r : 0;
 }
