@@ -90,7 +90,13 @@ static SMX_NOINLINE int begin(struct frontend *fe, struct http_exchange *x, uint
     }
     http_add_field(x, "Cache-Control", "no-store");
     r = http_start(x, 200, "text/event-stream", HTTP_CHUNKED);
-    return r < 0 ? r : http_write(x, ": sandmux\n\n", 11);
+    if (r < 0)
+        return r;
+    if (http_head(x)->method == H1_HEAD) {
+        http_finish(x);
+        return -SMX_E_CLOSED;
+    }
+    return http_write(x, ": sandmux\n\n", 11);
 }
 
 void native_events(struct http_exchange *x, const struct http_params *params, void *ctx)

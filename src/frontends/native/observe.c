@@ -114,6 +114,7 @@ static SMX_NOINLINE int read_log_query(struct http_exchange *x, const struct htt
         r = http_query_u64(x, "tail", 0, SANDBOX_LOG_LINES, &tail, &err);
     if (r >= 0)
         r = native_find(fe, x, params, &q->sb, &err);
+    q->follow &= http_head(x)->method != H1_HEAD;
     if (r < 0)
         native_fail(x, &err);
     else if (tail != UINT64_MAX)
@@ -209,7 +210,7 @@ void native_stats(struct http_exchange *x, const struct http_params *params, voi
         r = encode_stats(&stats, &out, &err);
     if (r < 0)
         native_fail(x, &err);
-    else if (follow)
+    else if (follow && http_head(x)->method != H1_HEAD)
         stream_stats(x, sb, &out);
     else
         http_reply(x, 200, NATIVE_JSON, out.data, out.len);

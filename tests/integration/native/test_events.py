@@ -95,3 +95,8 @@ def test_fifty_watchers_see_the_same_and_leave_nothing(daemon):
 @pytest.mark.parametrize("query,headers", [("?since=x", {}), ("?since=-1", {}), ("", {"Last-Event-ID": "x"})])
 def test_bad_numbers(daemon, query, headers):
     assert daemon.get(f"/api/events{query}", headers=headers).status_code == 422
+
+
+def test_head_of_a_stream_ends(daemon, module_sandbox):
+    for path in ("/api/events", f"{module_sandbox.path}/logs?follow=1", f"{module_sandbox.path}/stats?follow=1"):
+        assert daemon.request("HEAD", path, timeout=20).status_code == 200

@@ -177,6 +177,26 @@ def test_a_failure_before_the_start_is_a_problem(daemon, module_sandbox):
     assert reply.status_code >= 400 and reply.headers["Content-Type"] == "application/problem+json"
 
 
+def test_a_sandbox_that_is_deleted_ends_its_streams(daemon):
+    box = daemon.create()
+    reply = daemon.open_stream(f"{box.path}/exec", {"command": "echo go; sleep 1000"})
+    lines = reply.iter_lines()
+    assert "start" in json.loads(next(lines)) and json.loads(next(lines)) == {"stdout": "go\n"}
+    box.delete()
+    last = list(lines)
+    assert not last or set(json.loads(last[-1])) <= {"error", "exit"}
+
+
+def test_a_paused_sandbox_keeps_its_stream(daemon, sandbox):
+    reply = daemon.open_stream(f"{sandbox.path}/exec", {"command": "echo one; sleep 2; echo two"})
+    lines = reply.iter_lines()
+    next(lines), next(lines)
+    daemon.post(f"{sandbox.path}/pause")
+    time.sleep(1)
+    daemon.post(f"{sandbox.path}/resume")
+    assert json.loads(next(lines)) == {"stdout": "two\n"} and json.loads(next(lines))["exit"]["exit_code"] == 0
+
+
 # --- WebSocket
 
 

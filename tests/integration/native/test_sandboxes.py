@@ -1,7 +1,12 @@
 """/api/sandboxes: create, get or create, list, change, life cycle."""
 import concurrent.futures
+import threading
+import time
+from datetime import datetime, timezone
 
 import pytest
+
+from conftest import until
 
 pytestmark = pytest.mark.root
 
@@ -67,7 +72,6 @@ def test_sixteen_callers_of_one_name_make_one_sandbox(daemon):
 
 def test_an_expired_name_is_made_again_and_says_so(daemon):
     daemon.put("/api/sandboxes/brief", json={"timeout_s": 1})
-    from conftest import until
     until(lambda: daemon.get("/api/sandboxes/brief").status_code == 404)
     again = daemon.put("/api/sandboxes/brief", json={})
     assert (again.status_code, again.json().get("recreated")) == (201, True)
@@ -158,3 +162,57 @@ def test_the_password_appears_nowhere(daemon):
              daemon.get(f"{box.path}/logs").text, daemon.log()]
     assert not any("planted-secret" in text for text in texts)
     box.delete()
+
+
+def test_field_report_8_a_lifetime_survives_pause_and_another_put(daemon):
+    def left(info):
+        return (datetime.fromisoformat(info["expires_at"]) - datetime.now(timezone.utc)).total_seconds()
+    first = daemon.put("/api/sandboxes/long", json={"timeout_s": 1800}).json()
+    assert 1790 < left(first) <= 1800
+    assert daemon.post("/api/sandboxes/long/pause").json()["expires_at"] is None  # suspended
+    again = daemon.put("/api/sandboxes/long", json={}).json()
+    assert again["id"] == first["id"] and again["state"] == "running" and 1790 < left(again) <= 1800
+    daemon.delete("/api/sandboxes/long")
+
+
+def test_a_sliding_lifetime_moves_with_every_use(daemon, sandbox):
+    before = sandbox.get()["expires_at"]
+    time.sleep(1.1)
+    sandbox.exec("true")
+    assert sandbox.get()["expires_at"] > before
+
+
+def test_deadlines_fire(daemon):
+    box = daemon.create(timeout_s=1)
+    paused = daemon.create(timeout_s=1000)
+    until(lambda: daemon.get(box.path).status_code == 404)
+    daemon.assert_nothing_left_of(box.id)
+    paused.delete()
+
+
+def test_field_report_9_once_absent_never_back(daemon):
+    box = daemon.create()
+    stop = threading.Event()
+    seen = []
+
+    def poll():
+        states = []
+        while not stop.is_set():
+            reply = daemon.get(box.path)
+            states.append(reply.json()["state"] if reply.status_code == 200 else reply.json()["code"])
+        seen.append(states)
+
+    threads = [threading.Thread(target=poll) for _ in range(8)]
+    for t in threads:
+        t.start()
+    box.delete()
+    again = daemon.delete(box.path)
+    time.sleep(0.3)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert (again.status_code, again.json()["code"]) == (404, "sandbox_not_found")
+    for states in seen:
+        assert set(states) <= {"running", "stopping", "deleting", "sandbox_not_found"}, set(states)
+        gone = states.index("sandbox_not_found") if "sandbox_not_found" in states else len(states)
+        assert set(states[gone:]) <= {"sandbox_not_found"}
