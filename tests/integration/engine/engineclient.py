@@ -152,11 +152,12 @@ class Agent:
 class Engine:
     """The program with a state directory of its own."""
 
-    def __init__(self, *options, state=None, instance=None):
+    def __init__(self, *options, state=None, instance=None, prefix=()):
         self.root = pathlib.Path(state or tempfile.mkdtemp(prefix="smx-engine-"))
         self.state = self.root / "engine"
         self.instance = instance or "t" + self.root.name.lower().replace("_", "-").replace("smx-engine-", "")
         self.options = options
+        self.prefix = list(prefix)
         self.log = open(self.root / "log", "ab")
         self.process = None
         self.gate = None
@@ -164,7 +165,7 @@ class Engine:
     def start(self, wait=True):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = subprocess.Popen(
-            [BUILD / "sandmux-engine", "--state-dir", self.state, "--instance", self.instance, "--agent",
+            self.prefix + [BUILD / "sandmux-engine", "--state-dir", self.state, "--instance", self.instance, "--agent",
              BUILD / "sandmux-agent", "--gateway-fd", str(theirs.fileno()), *self.options],
             pass_fds=[theirs.fileno()], stderr=self.log)
         theirs.close()
