@@ -2,6 +2,7 @@
  * thread; handlers run on the fiber of their connection. */
 #include "agent/agent.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "agent/call.h"
@@ -38,6 +39,19 @@ int agent_user_find(struct agent *a, const char *name, struct agent_user *ret, s
     if (!name || !*name)
         name = a->settings.default_user ? a->settings.default_user : "root";
     return users_find(&a->users, name, ret, err);
+}
+
+enum { TRIM_AFTER_MS = 2000 };
+
+void agent_trim(void *arg)
+{
+    malloc_trim(0);
+}
+
+void agent_worked(struct agent *a)
+{
+    if (a->trim.heap_index == SIZE_MAX)
+        (void)io_timer_arm(&a->trim, a->loop, smx_deadline_in_ms(TRIM_AFTER_MS)); /* or next time */
 }
 
 static void reply_empty(struct http_exchange *x, int status)
@@ -208,6 +222,7 @@ void agent_handle(struct http_exchange *x, void *ctx)
     static const char not_found[] = "404 page not found\n";
     struct agent *a = ctx;
 
+    agent_worked(a);
     if (!run_rpc(a, x) && !run_plain(a, x))
         http_reply(x, 404, "text/plain; charset=utf-8", not_found, sizeof not_found - 1);
 }

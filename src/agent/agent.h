@@ -19,6 +19,7 @@ struct agent {
     struct drain drain;
     struct process_table processes;
     struct metrics metrics;
+    struct io_timer trim;        /* armed after work: gives free memory back */
     struct io_sem file_children; /* free places for forked file calls */
     struct smx_list watchers;    /* those that are polled */
     size_t nwatchers;
@@ -29,6 +30,11 @@ struct agent {
 
 /* The user that a name means; NULL or "": the one /init set, else root. */
 int agent_user_find(struct agent *a, const char *name, struct agent_user *ret, struct smx_err *err);
+
+/* Some work was done: a while later what it left free goes back to the system. */
+void agent_worked(struct agent *a);
+/* Runs the timer above. */
+void agent_trim(void *arg);
 
 /* Every request; ctx is the struct agent. */
 void agent_handle(struct http_exchange *x, void *ctx);

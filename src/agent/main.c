@@ -138,6 +138,7 @@ static int start(struct agent *a, const struct options *o, struct smx_err *err)
     users_init(&a->users, "/etc/passwd", "/etc/group");
     process_table_init(&a->processes);
     smx_list_init(&a->watchers);
+    io_timer_init(&a->trim, agent_trim, a);
     io_sem_init(&a->file_children, SMX_AGENT_FILE_CHILDREN_MAX);
     spawn_init(a->loop);
     if ((r = children_start(&a->children, a->loop, err)) < 0 ||

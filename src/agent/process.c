@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,12 +76,11 @@ static void leave_table(void *arg)
 
     if (!p->in_table)
         return;
+    agent_worked(p->agent);
     p->in_table = false;
     smx_list_del(&p->node);
     t->nended--;
     process_unref(p);
-    if (t->nrunning + t->nended == 0)
-        malloc_trim(0);
 }
 
 static void enter_table(struct process *p)
@@ -184,6 +182,7 @@ static void on_exit_child(struct child *c)
     check_finished(p);
     wake_leader(p);
     keep_ended(p);
+    agent_worked(p->agent);
     if (io_timer_arm(&p->forget, p->agent->loop, smx_deadline_in_ms(SMX_EXIT_KEPT_MS)) < 0)
         leave_table(p);
 }
