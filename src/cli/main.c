@@ -2,7 +2,9 @@
  * seen by write(). */
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/str.h"
 
@@ -48,11 +50,21 @@ static int dispatch(struct cli *cli, int argc, char **argv)
     return run_command(cli, cli_find(word), argc > 2 ? argc - 2 : 0, argv + SMX_MIN(argc, 2));
 }
 
+/* A descriptor below 3 that our caller closed would become a socket of ours, and output its bytes.
+ */
+static void hold_standard_fds(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            _exit(CLI_FAILED);
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli = { 0 };
     int status, flushed;
 
+    hold_standard_fds();
     signal(SIGPIPE, SIG_IGN);
     status = dispatch(&cli, argc, argv);
     flushed = cli_flush();

@@ -419,6 +419,25 @@ int call_lines(struct conn *conn, line_fn *fn, void *arg, struct smx_err *err)
     return r;
 }
 
+int text_check(const char *what, const char *s, struct smx_err *err)
+{
+    if (!s || smx_utf8_valid(s, strlen(s)))
+        return 0;
+    return smx_err_set(err, SMX_E_INVALID, "%s: must be UTF-8 text", what);
+}
+
+int text_check_pairs(const char *what, const struct smx_pair *pairs, size_t n, struct smx_err *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        r = text_check(what, pairs[i].key, err);
+        if (r == 0)
+            r = text_check(what, pairs[i].value, err);
+    }
+    return r;
+}
+
 void json_pairs(struct json_writer *w, const char *key, const struct smx_pair *pairs, size_t n)
 {
     json_key(w, key);

@@ -22,10 +22,19 @@ struct result_box {
 
 int exec_check(const struct smx_exec_spec *spec, struct smx_err *err)
 {
+    int r;
+
     if (!spec->shell == !(spec->argv && spec->argv[0]))
         return smx_err_set(err, SMX_E_INVALID, "give either shell text or an argv, not %s",
             spec->shell ? "both" : "neither");
-    return 0;
+    r = text_check("command", spec->shell, err);
+    for (size_t i = 0; r == 0 && !spec->shell && spec->argv[i]; i++)
+        r = text_check("command", spec->argv[i], err);
+    if (r == 0)
+        r = text_check("cwd", spec->cwd, err);
+    if (r == 0)
+        r = text_check("user", spec->user, err);
+    return r == 0 ? text_check_pairs("env", spec->env, spec->n_env, err) : r;
 }
 
 void exec_write(struct json_writer *w, const struct smx_exec_spec *spec)

@@ -336,8 +336,12 @@ int smx_file_move(
 {
     struct smx_buf path, body;
     struct json_writer w;
-    int r;
+    int r = text_check("from", from, err);
 
+    if (r == 0)
+        r = text_check("to", to, err);
+    if (r < 0)
+        return r;
     smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
     smx_buf_init(&body, SMX_HTTP_JSON_BODY_MAX);
     r = call_path(&path, ROOT, id, "/files/move", err);

@@ -156,7 +156,11 @@ void call_query_u64(struct smx_buf *out, const char *key, uint64_t value);
 typedef int(line_fn)(char *line, size_t n, void *arg, struct smx_err *err);
 int call_lines(struct conn *conn, line_fn *fn, void *arg, struct smx_err *err);
 
-/* {"key":"value",...} of pairs; nothing when n is 0 and !always. */
+/* JSON carries UTF-8 only: other bytes are refused here, since the writer would replace them. NULL
+ * is fine. */
+int text_check(const char *what, const char *s, struct smx_err *err);
+int text_check_pairs(const char *what, const struct smx_pair *pairs, size_t n, struct smx_err *err);
+/* {"key":"value",...} of pairs. */
 void json_pairs(struct json_writer *w, const char *key, const struct smx_pair *pairs, size_t n);
 
 /* --- frame.c: WebSocket frames, client's side, without I/O -------------------------------------

@@ -118,6 +118,22 @@ static void write_resources(struct json_writer *w, const struct smx_resources *r
     json_object_end(w);
 }
 
+static int check_spec(const struct smx_sandbox_spec *spec, struct smx_err *err)
+{
+    const struct {
+        const char *what, *text;
+    } texts[] = { { "template", spec->template_name }, { "runtime", spec->runtime },
+        { "name", spec->name }, { "project_id", spec->project_id },
+        { "password", spec->password } };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < SMX_ARRAY_LEN(texts); i++)
+        r = text_check(texts[i].what, texts[i].text, err);
+    if (r == 0)
+        r = text_check_pairs("metadata", spec->metadata, spec->n_metadata, err);
+    return r == 0 ? text_check_pairs("env", spec->env, spec->n_env, err) : r;
+}
+
 static int write_spec(
     struct smx_buf *out, const struct smx_sandbox_spec *spec, bool name, struct smx_err *err)
 {
@@ -154,7 +170,9 @@ static int request_spec(struct smx_client *c, const char *method, const char *na
     spec = spec ? spec : &none;
     smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
     smx_buf_init(&body, SMX_HTTP_JSON_BODY_MAX);
-    r = call_path(&path, ROOT, name, /* suffix= */ NULL, err);
+    r = check_spec(spec, err);
+    if (r == 0)
+        r = call_path(&path, ROOT, name, /* suffix= */ NULL, err);
     if (r == 0)
         r = write_spec(&body, spec, /* name= */ name == NULL, err);
     if (r == 0) {
@@ -257,8 +275,12 @@ int smx_sandbox_patch(struct smx_client *c, const char *id, const struct smx_san
 {
     struct smx_buf body;
     struct json_writer w;
-    int r;
+    int r = text_check("name", patch->name, err);
 
+    if (r == 0)
+        r = text_check_pairs("metadata", patch->metadata, patch->n_metadata, err);
+    if (r < 0)
+        return r;
     smx_buf_init(&body, SMX_HTTP_JSON_BODY_MAX);
     json_writer_init(&w, &body);
     json_object_begin(&w);

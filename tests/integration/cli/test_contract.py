@@ -289,3 +289,23 @@ def test_run_interrupted_while_the_sandbox_is_made(fm, fake):
         p.send_signal(signal.SIGINT)
         time.sleep(0.1)
     assert p.wait(60) == 130
+
+
+def test_bytes_that_json_cannot_carry_are_refused(fm, fake):
+    fm.ok("create", "--name", "b")
+    for args in (["exec", "b", "--", "cat", b"\xff"], ["exec", "b", "-c", b"echo \xff"], ["exec", "b", "-e", b"A=\xff", "true"],
+                 ["exec", "b", "-w", b"/\xff", "true"]):
+        r = subprocess.run([fm.program, *args], env=fm.env(), capture_output=True, stdin=subprocess.DEVNULL)
+        assert r.returncode == 125 and b"UTF-8" in r.stderr, r
+    r = subprocess.run([fm.program, "create", "-m", b"k=\xff"], env=fm.env(), capture_output=True)
+    assert r.returncode == 1 and b"metadata: must be UTF-8" in r.stderr
+    assert len(fake.sandboxes) == 1
+
+
+def test_closed_standard_descriptors(fm, fake):
+    fm.ok("create", "--name", "b")
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        r = subprocess.run(["sh", "-c", f"{fm.program} exec b -c 'echo hi; echo err >&2; exit 3' {closed}"], env=fm.env(),
+                           capture_output=True)
+        assert r.returncode == 3
+    assert all(b"hi" not in t.encode() for _, t, _ in fake.requests)

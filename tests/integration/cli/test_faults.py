@@ -1,6 +1,7 @@
 """What a daemon cannot be made to do: connections that break off, answers that are none. Nothing hangs, nothing is done twice."""
 import base64
 import hashlib
+import time
 
 import pytest
 
@@ -141,6 +142,10 @@ def test_fragments_pings_and_empty_frames(fm, fake):
     fake.faults["GET /api/sandboxes/b/exec"] = fault
     r = fm("exec", "b", "--no-stdin", "--", "true")
     assert (r.returncode, r.stdout, r.stderr) == (4, b"abcd", b"err")
+    for _ in range(500):  # the fake's thread may be behind
+        if len(seen) == 2:
+            break
+        time.sleep(0.01)
     assert (10, b"are you there") in seen  # beside the end of stdin
 
 
