@@ -41,7 +41,30 @@ struct frontend {
     void (*stop)(struct frontend *fe);
     struct metrics_family *requests, *seconds; /* by front end and status; by front end */
     struct frontend_counted counted[FRONTEND_COUNTED];
+    struct smx_list endless; /* of struct frontend_endless */
 };
+
+/* A stream that ends only with its client (events, a log that is followed): an orderly end does not
+ * wait for it. On the stream's own frame. */
+struct frontend_endless {
+    struct smx_list node;
+    struct io_fiber *fiber;
+};
+static inline void frontend_endless_begin(struct frontend *fe, struct frontend_endless *e)
+{
+    e->fiber = io_fiber_self();
+    smx_list_add(&fe->endless, &e->node);
+}
+static inline void frontend_endless_end(struct frontend_endless *e)
+{
+    smx_list_del(&e->node);
+}
+/* Cancels their fibers. */
+static inline void frontend_end_endless(struct frontend *fe)
+{
+    SMX_LIST_FOREACH(node, &fe->endless)
+        io_fiber_cancel(SMX_LIST_ENTRY(node, struct frontend_endless, node)->fiber);
+}
 
 /* A request's record, from dispatch to the log line; http_data() of the exchange. */
 struct frontend_request {

@@ -281,12 +281,20 @@ static int start(struct gateway *g, struct smx_err *err)
     return r;
 }
 
+static void drain(struct gateway *g)
+{
+    uint64_t deadline = smx_deadline_in_ms(g->supervisor_gone ? DRAIN_ORPHAN_MS : DRAIN_MS);
+
+    frontend_end_endless(&g->fe);
+    http_server_drain(g->fe.server, deadline);
+    if (smx_now_ns() >= deadline)
+        smx_warn("requests that did not finish in time were cut");
+}
+
 static void finish(struct gateway *g)
 {
-    uint64_t drain = g->supervisor_gone ? DRAIN_ORPHAN_MS : DRAIN_MS;
-
     if (g->fe.server) {
-        http_server_drain(g->fe.server, smx_deadline_in_ms(drain));
+        drain(g);
         http_server_free(g->fe.server);
     }
     if (g->fe.core)
@@ -325,6 +333,7 @@ int main(int argc, char **argv)
 
     smx_log_init("sandmux-gateway", SMX_LOG_INFO);
     io_event_init(&g.stop);
+    smx_list_init(&g.fe.endless);
     g.fe.open_port = open_port;
     g.fe.stop = request_stop;
     r = prepare(&g, argc, argv, &err);

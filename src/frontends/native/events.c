@@ -101,17 +101,18 @@ static SMX_NOINLINE int begin(struct frontend *fe, struct http_exchange *x, uint
 
 void native_events(struct http_exchange *x, const struct http_params *params, void *ctx)
 {
+    struct frontend_endless endless;
     uint64_t since;
     int r = begin(ctx, x, &since);
 
     if (r < 0)
         return;
-    native_watch_client(x);
+    native_endless_begin(ctx, x, &endless);
     while (r == 0) {
         r = next_event(ctx, x, &since);
         if (r == -SMX_E_TIMEOUT)
             r = await_event(ctx, x, &since);
     }
-    native_unwatch_client(x);
+    native_endless_end(x, &endless);
     http_abort(x);
 }

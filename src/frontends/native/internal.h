@@ -53,6 +53,9 @@ int native_query_path(struct http_exchange *x, char **ret, struct smx_err *err);
 /* From now on the fiber is cancelled when the client goes away (for streams that fall silent). */
 void native_watch_client(struct http_exchange *x);
 void native_unwatch_client(struct http_exchange *x);
+/* The same, and when the daemon ends: for streams without an end of their own. */
+void native_endless_begin(struct frontend *fe, struct http_exchange *x, struct frontend_endless *e);
+void native_endless_end(struct http_exchange *x, struct frontend_endless *e);
 uint64_t native_deadline(void); /* of one call to a provider */
 
 /* --- one file a resource ----------------------------------------------------------------------

@@ -124,15 +124,15 @@ static SMX_NOINLINE int read_log_query(struct http_exchange *x, const struct htt
 
 void native_logs(struct http_exchange *x, const struct http_params *params, void *ctx)
 {
+    struct frontend_endless endless;
     struct log_query q = { 0 };
     int r = read_log_query(x, params, ctx, &q);
 
     if (r < 0)
         return;
-    if (q.follow)
-        native_watch_client(x);
+    native_endless_begin(ctx, x, &endless);
     r = send_log(x, q.sb, q.seq, q.follow);
-    native_unwatch_client(x);
+    native_endless_end(x, &endless);
     if (r == -SMX_E_TIMEOUT || r == -SMX_E_SANDBOX_NOT_FOUND)
         http_finish(x);
     else
@@ -179,13 +179,15 @@ static int send_stats(struct http_exchange *x, struct sandbox *sb, struct smx_bu
     return r;
 }
 
-static void stream_stats(struct http_exchange *x, struct sandbox *sb, struct smx_buf *out)
+static void stream_stats(
+    struct frontend *fe, struct http_exchange *x, struct sandbox *sb, struct smx_buf *out)
 {
+    struct frontend_endless endless;
     int r;
 
-    native_watch_client(x);
+    native_endless_begin(fe, x, &endless);
     r = send_stats(x, sb, out);
-    native_unwatch_client(x);
+    native_endless_end(x, &endless);
     if (r == -SMX_E_SANDBOX_NOT_FOUND || r == -SMX_E_STATE)
         http_finish(x);
     else
@@ -211,7 +213,7 @@ void native_stats(struct http_exchange *x, const struct http_params *params, voi
     if (r < 0)
         native_fail(x, &err);
     else if (follow && http_head(x)->method != H1_HEAD)
-        stream_stats(x, sb, &out);
+        stream_stats(ctx, x, sb, &out);
     else
         http_reply(x, 200, NATIVE_JSON, out.data, out.len);
     smx_buf_done(&out);

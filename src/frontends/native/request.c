@@ -107,3 +107,15 @@ void native_unwatch_client(struct http_exchange *x)
 {
     io_fd_on_hup(http_fd(x), /* fn= */ NULL, /* arg= */ NULL);
 }
+
+void native_endless_begin(struct frontend *fe, struct http_exchange *x, struct frontend_endless *e)
+{
+    frontend_endless_begin(fe, e);
+    native_watch_client(x);
+}
+
+void native_endless_end(struct http_exchange *x, struct frontend_endless *e)
+{
+    native_unwatch_client(x);
+    frontend_endless_end(e);
+}

@@ -43,6 +43,7 @@ static int site_open(struct site *s)
         .domains = { "localhost" },
         .daemon_uid = geteuid(),
         .port = 8000 };
+    smx_list_init(&s->fe.endless);
     r = http_server_new(io_loop_self(), &cfg, &s->server, &s->f.err);
     if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         r = -SMX_E_IO;

@@ -152,6 +152,17 @@ def test_a_running_request_is_finished_before_the_end(fresh_daemon):
 
 
 @needs_root
+def test_an_endless_stream_does_not_hold_the_end_up(fresh_daemon):
+    box = fresh_daemon.create()
+    streams = [fresh_daemon.get(path, stream=True) for path in ("/api/events", f"{box.path}/logs?follow=1", f"{box.path}/stats?follow=1")]
+    fresh_daemon.process.send_signal(signal.SIGTERM)
+    assert ended(fresh_daemon) == 0
+    assert "were cut" not in fresh_daemon.log()
+    for stream in streams:
+        stream.close()
+
+
+@needs_root
 def test_shutdown_through_the_socket_only(make_daemon):
     d = make_daemon()
     assert d.post("/api/daemon/shutdown").status_code == 403
@@ -210,7 +221,8 @@ def test_a_second_signal_ends_it_at_once(make_daemon):
     d.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     d.process.send_signal(signal.SIGTERM)
-    ended(d, 10)
+    ended(d)
+    assert "were cut" not in d.log()
     d.start()
     d.delete_all()
     d.stop()
