@@ -136,46 +136,25 @@ void kill_tree(pid_t leader)
     }
 }
 
-const char *kill_signal_name(int signo)
+void kill_signal_name(int signo, char text[KILL_NAME_SIZE])
 {
-    switch (signo) {
-    case SIGKILL:
-        return "killed";
-    case SIGTERM:
-        return "terminated";
-    case SIGINT:
-        return "interrupt";
-    case SIGHUP:
-        return "hangup";
-    case SIGSEGV:
-        return "segmentation fault";
-    case SIGABRT:
-        return "aborted";
-    case SIGPIPE:
-        return "broken pipe";
-    case SIGQUIT:
-        return "quit";
-    case SIGBUS:
-        return "bus error";
-    case SIGFPE:
-        return "floating point exception";
-    case SIGILL:
-        return "illegal instruction";
-    case SIGTRAP:
-        return "trace/breakpoint trap";
-    case SIGALRM:
-        return "alarm clock";
-    case SIGUSR1:
-        return "user defined signal 1";
-    case SIGUSR2:
-        return "user defined signal 2";
-    case SIGXCPU:
-        return "CPU time limit exceeded";
-    case SIGXFSZ:
-        return "file size limit exceeded";
-    case SIGSYS:
-        return "bad system call";
-    default:
-        return sigdescr_np(signo) ? sigdescr_np(signo) : "unknown";
-    }
+    /* What ends a process by default; the rest by number. */
+    static const struct {
+        int signo;
+        const char *name;
+    } names[] = { { SIGHUP, "hangup" }, { SIGINT, "interrupt" }, { SIGQUIT, "quit" },
+        { SIGILL, "illegal instruction" }, { SIGTRAP, "trace/breakpoint trap" },
+        { SIGABRT, "aborted" }, { SIGBUS, "bus error" }, { SIGFPE, "floating point exception" },
+        { SIGKILL, "killed" }, { SIGUSR1, "user defined signal 1" },
+        { SIGSEGV, "segmentation fault" }, { SIGUSR2, "user defined signal 2" },
+        { SIGPIPE, "broken pipe" }, { SIGALRM, "alarm clock" }, { SIGTERM, "terminated" },
+        { SIGSTKFLT, "stack fault" }, { SIGXCPU, "CPU time limit exceeded" },
+        { SIGXFSZ, "file size limit exceeded" }, { SIGVTALRM, "virtual timer expired" },
+        { SIGPROF, "profiling timer expired" }, { SIGIO, "I/O possible" },
+        { SIGPWR, "power failure" }, { SIGSYS, "bad system call" } };
+
+    snprintf(text, KILL_NAME_SIZE, "signal %d", signo);
+    for (size_t i = 0; i < SMX_ARRAY_LEN(names); i++)
+        if (names[i].signo == signo)
+            smx_strcpy(text, KILL_NAME_SIZE, names[i].name);
 }

@@ -7,7 +7,8 @@
 /* SIGKILL to the process, to its session and to all its descendants, again until a look at /proc
  * finds none left. The process was started with setsid() and is not reaped yet. */
 void kill_tree(pid_t leader);
-/* "killed", "terminated", ...: as Go names them. Static string. */
-const char *kill_signal_name(int signo);
+enum { KILL_NAME_SIZE = 32 };
+/* "killed", "terminated", ..., "signal 34": as Go names them. */
+void kill_signal_name(int signo, char text[KILL_NAME_SIZE]);
 
 #endif

@@ -191,15 +191,18 @@ void process_status(
     const struct process *p, char text[PROCESS_STATUS_SIZE], int *ret_code, bool *ret_exited)
 {
     int status = p->child.status;
+    char name[KILL_NAME_SIZE];
 
     text[0] = '\0';
     *ret_exited = p->child.exited && WIFEXITED(status);
     *ret_code = *ret_exited ? WEXITSTATUS(status) : -1;
-    if (*ret_exited)
+    if (*ret_exited) {
         snprintf(text, PROCESS_STATUS_SIZE, "exit status %d", *ret_code);
-    else if (p->child.exited)
-        snprintf(text, PROCESS_STATUS_SIZE, "signal: %s%s", kill_signal_name(WTERMSIG(status)),
+    } else if (p->child.exited) {
+        kill_signal_name(WTERMSIG(status), name);
+        snprintf(text, PROCESS_STATUS_SIZE, "signal: %s%s", name,
             WCOREDUMP(status) ? " (core dumped)" : "");
+    }
 }
 
 /* --- start ------------------------------------------------------------------------------- */

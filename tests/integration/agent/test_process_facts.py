@@ -26,6 +26,13 @@ def test_start_killed_by_signal(agent):
     assert r.end == {"exitCode": -1, "status": "signal: terminated", "error": "signal: terminated"}
 
 
+def test_start_killed_by_other_signals(agent):
+    for number, name in ((1, "hangup"), (2, "interrupt"), (6, "aborted"), (10, "user defined signal 1"),
+                         (14, "alarm clock"), (31, "bad system call"), (34, "signal 34"), (64, "signal 64")):
+        end = agent.sh(f"ulimit -c 0; kill -{number} $$").end
+        assert end == {"exitCode": -1, "status": "signal: " + name, "error": "signal: " + name}
+
+
 def test_start_id_env_cwd(agent):
     r = agent.sh("id; pwd; env | sort; cat /proc/self/oom_score_adj; umask")
     lines = r.stdout.decode().split("\n")
