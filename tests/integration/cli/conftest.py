@@ -79,12 +79,16 @@ class Terminal:
 
     def __init__(self, argv, env, rows, cols):
         self.output = b""
+        sized, go = os.pipe()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            time.sleep(0.05)  # the size comes first
-            os.execve(argv[0], argv, env)
+            os.close(go)
+            os.read(sized, 1)  # the size comes first
+            os.execve(argv[0], [str(a) for a in argv], env)
         self.resize(rows, cols)
+        os.close(go)
+        os.close(sized)
 
     def resize(self, rows, cols):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))

@@ -283,8 +283,10 @@ def test_run_interrupted_while_the_sandbox_is_made(fm, fake):
     assert (p.returncode, out) == (130, b"") and b"once more to leave" in err
     assert fake.sandboxes == {} and not any(t.endswith("/exec") for _, t, _ in fake.requests)
     fake.faults["POST /api/sandboxes"] = slow
+    before = len(fake.requests)
     p = fm.popen("run", "--", "echo", "never")
-    time.sleep(0.5)
+    while len(fake.requests) == before:
+        time.sleep(0.01)
     for _ in range(2):
         p.send_signal(signal.SIGINT)
         time.sleep(0.1)
