@@ -174,22 +174,24 @@ static const char *const hidden_files[] = {
 static const char *const read_only[] = { "proc/sys", "proc/bus", "proc/fs", "proc/irq" };
 static const char *const hidden_dirs[] = { "proc/acpi", "proc/scsi" };
 
-/* Shows /dev/null, or a directory that stays empty, in the place of an entry that is there. */
-static int hide(const char *what, const char *with, struct smx_err *err)
+/* Shows /dev/null in the place of a file that is there. */
+static int hide_file(const char *what, struct smx_err *err)
 {
-    if (mount(with, what, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
+    if (mount("dev/null", what, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
         return mount_error(err, what);
     return 0;
 }
 
-static int make_read_only(const char *path, struct smx_err *err)
+/* Shows a tree read-only, and without anything that runs, in the place of a directory that is
+ * there. */
+static int show_read_only(const char *with, const char *what, struct smx_err *err)
 {
-    int fd = clone_mount(AT_FDCWD, path, -1,
+    int fd = clone_mount(AT_FDCWD, with, -1,
         MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    int r = fd < 0 ? -1 : move_mount(fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
+    int r = fd < 0 ? -1 : move_mount(fd, "", AT_FDCWD, what, MOVE_MOUNT_F_EMPTY_PATH);
 
     smx_close(fd);
-    return r < 0 && errno != ENOENT ? mount_error(err, path) : 0;
+    return r < 0 && errno != ENOENT ? mount_error(err, what) : 0;
 }
 
 static int mount_proc(struct smx_err *err)
@@ -199,11 +201,11 @@ static int mount_proc(struct smx_err *err)
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return mount_error(err, "/proc");
     for (size_t i = 0; r == 0 && i < SMX_ARRAY_LEN(hidden_files); i++)
-        r = hide(hidden_files[i], "dev/null", err);
+        r = hide_file(hidden_files[i], err);
     for (size_t i = 0; r == 0 && i < SMX_ARRAY_LEN(hidden_dirs); i++)
-        r = hide(hidden_dirs[i], "sys", err);
+        r = show_read_only("sys", hidden_dirs[i], err);
     for (size_t i = 0; r == 0 && i < SMX_ARRAY_LEN(read_only); i++)
-        r = make_read_only(read_only[i], err);
+        r = show_read_only(read_only[i], read_only[i], err);
     return r;
 }
 

@@ -138,6 +138,7 @@ def test_kernel_files_are_masked(box):
         assert out == "", path
     for path in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/proc/sys/kernel/hostname"):
         assert box(f"test -e {path} && echo x > {path}")[0] != 0 or path == "/proc/sysrq-trigger", path
+    assert box("ls /proc/acpi /proc/scsi 2>/dev/null | grep -v :")[1].strip() == "" and box("touch /proc/acpi/x")[0] != 0
     assert box("mount | grep -E ' /sys '")[1] == "" and box("ls /sys")[1] == ""
 
 
