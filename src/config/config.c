@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+enum { PROFILE_PORT_FIRST = 18000, PROFILE_PORTS = 10000 };
+
 #define NAME CONFIG_NAME
 #define LISTEN CONFIG_LISTEN_AT
 #define PATH CONFIG_PATH
@@ -146,6 +148,24 @@ static int fill_fallbacks(struct config *c, struct smx_err *err)
     return 0;
 }
 
+/* A profile has a port of its own, always the same, unless one is named. */
+static int place_profile(struct config *c, struct smx_err *err)
+{
+    struct config_value *listen = &c->v[CONFIG_LISTEN];
+    const char *profile = c->v[CONFIG_PROFILE].text;
+    char *text;
+
+    if (!profile || listen->origin != CONFIG_FALLBACK)
+        return 0;
+    text = smx_asprintf(
+        "127.0.0.1:%u", PROFILE_PORT_FIRST + (unsigned)(config_hash(profile) % PROFILE_PORTS));
+    if (!text)
+        return smx_err_oom(err);
+    smx_free(listen->text);
+    listen->text = text;
+    return 0;
+}
+
 static int check_values(struct config *c, const char *cwd, struct smx_err *err)
 {
     for (int i = 0; i < CONFIG_COUNT_; i++) {
@@ -184,6 +204,8 @@ static int load(struct config *c, const struct config_input *in, struct smx_err 
             return r;
     }
     r = fill_fallbacks(c, err);
+    if (r == 0)
+        r = place_profile(c, err);
     return r < 0 ? r : check_values(c, where, err);
 }
 
@@ -232,6 +254,8 @@ static int reload(const struct config *from, struct config *c, struct smx_err *e
     r = from->dotenv_path ? config_read_dotenv(c, dir, err) : 0;
     if (r == 0)
         r = fill_fallbacks(c, err);
+    if (r == 0)
+        r = place_profile(c, err);
     return r < 0 ? r : check_values(c, dir, err);
 }
 

@@ -28,6 +28,8 @@ int config_warn(struct config *c, const char *fmt, ...) SMX_PRINTF(2, 3);
 int config_read_dotenv(struct config *c, const char *cwd, struct smx_err *err);
 /* Checks and normalises the value of a row; *text may be replaced. */
 int config_check(enum config_key key, char **text, const char *cwd, struct smx_err *err);
+/* FNV-1a: names of projects and instances, ports of profiles. */
+uint64_t config_hash(const char *s);
 bool config_parse_listen(const char *text, char *host, size_t size, uint16_t *ret_port);
 
 #endif

@@ -1,7 +1,7 @@
 /* places.c - where a daemon keeps its state and its socket. Root has /var/lib/sandmux and
  * /run/sandmux, others the XDG directories; a profile and a project (the directory of its .env) add
  * a part of their own. A state directory given by hand holds its socket itself. */
-#include "config/config.h"
+#include "config/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #include "base/str.h"
 
-static uint64_t hash_text(const char *s)
+uint64_t config_hash(const char *s)
 {
     uint64_t h = UINT64_C(14695981039346656037);
 
@@ -54,7 +54,7 @@ static void project_name(const struct config *c, char *out, size_t size)
     const char *path = config_dotenv_path(c);
 
     if (path)
-        snprintf(out, size, "%016llx", (unsigned long long)hash_text(path));
+        snprintf(out, size, "%016llx", (unsigned long long)config_hash(path));
     else
         snprintf(out, size, "default");
 }
@@ -113,6 +113,6 @@ int config_places(
     if (n < 0 || (size_t)n >= sizeof ret->state_dir)
         return smx_err_set(err, SMX_E_INVALID, "the path of the state directory is too long");
     snprintf(ret->instance, sizeof ret->instance, "%016llx",
-        (unsigned long long)hash_text(ret->state_dir));
+        (unsigned long long)config_hash(ret->state_dir));
     return place_socket(c, run, name, ret, err);
 }

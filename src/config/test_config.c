@@ -350,6 +350,7 @@ TEST(places_of_root_profile_and_project)
     in.flags[CONFIG_PROFILE] = "dev";
     ASSERT_OK(config_load(&in, &d, &err), &err);
     ASSERT_OK(config_places(d, /* automatic= */ false, &p, &err), &err);
+    ASSERT_FALSE(smx_streq(config_get(d, CONFIG_LISTEN), config_get(c, CONFIG_LISTEN)));
     ASSERT_STR(p.state_dir, "/var/lib/sandmux/profiles/dev");
     ASSERT_STR(p.socket, "/run/sandmux/dev.sock");
 }
