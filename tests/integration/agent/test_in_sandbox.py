@@ -116,6 +116,14 @@ def test_watch_inside(inside):
     assert {"name": "watched", "type": "EVENT_TYPE_CREATE"} in events
 
 
+def test_a_fork_bomb_is_killed_as_a_whole(inside):
+    s = inside.start("bash", "-c", "bomb() { bomb | bomb & }; bomb; sleep 600", cwd="/")
+    pid = s.event()["start"]["pid"]
+    engineclient.until(lambda: inside.put("/tmp/while-bombed", bytes(200_000))[0] == 429)  # full of processes
+    assert inside.signal(pid) == (200, {})
+    engineclient.until(lambda: inside.sh("ps -e | wc -l", cwd="/").stdout == b"5\n")
+
+
 def test_processes_exhausted(inside):
     """A sandbox that is full of processes: the call says so, and all is well again afterwards."""
     script = "import os,time\nn=0\ntry:\n while True:\n  if os.fork()==0: time.sleep(600)\n  n+=1\n" \
