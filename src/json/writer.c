@@ -104,12 +104,28 @@ static void put_escaped(struct smx_buf *out, unsigned char c)
     }
 }
 
+/* The usual case: nothing to escape, and there is room for it. */
+static void put_plain(struct smx_buf *out, const char *s, size_t n)
+{
+    char *p = out->data + out->len;
+
+    *p = '"';
+    memcpy(p + 1, s, n);
+    p[n + 1] = '"';
+    p[n + 2] = '\0';
+    out->len += n + 2;
+}
+
 static void put_string(struct smx_buf *out, const char *s, size_t n)
 {
-    size_t run = 0;
+    size_t run = lex_plain_run(s, n);
 
     if (smx_buf_reserve(out, n + 2) < 0)
         return;
+    if (run == n) {
+        put_plain(out, s, n);
+        return;
+    }
     smx_buf_append_char(out, '"');
     while (run < n) {
         size_t step;
