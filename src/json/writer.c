@@ -110,7 +110,8 @@ static void put_plain(struct smx_buf *out, const char *s, size_t n)
     char *p = out->data + out->len;
 
     *p = '"';
-    memcpy(p + 1, s, n);
+    if (n > 0)
+        memcpy(p + 1, s, n);
     p[n + 1] = '"';
     p[n + 2] = '\0';
     out->len += n + 2;
