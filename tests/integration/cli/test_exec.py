@@ -152,6 +152,7 @@ def test_many_at_once(sm, box):
 def test_report_4_size_resize_and_signals(sm, box):
     t = sm.terminal("exec", "-it", box, "--", "sh", rows=40, cols=120)
     before = t.mode()
+    t.expect("# ")
     t.send("stty size\r")
     t.expect("\r\n40 120\r\n")
     t.send("trap 'stty size' WINCH\r")
