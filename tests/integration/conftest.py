@@ -127,6 +127,7 @@ class Daemon:
         self.flags, self.env, self.user = list(flags), dict(env or {}), user
         self.cwd = cwd or self.dir
         self.process = None
+        self.wrapper = []  # what starts the command, such as a shell with other limits
         if user is not None:
             os.chown(self.dir, user, user)
 
@@ -138,7 +139,7 @@ class Daemon:
             command += ["--listen", "127.0.0.1:0"]
         more = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(command + self.flags, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.cwd,
+            self.process = subprocess.Popen(self.wrapper + command + self.flags, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.cwd,
                                             env=clean_env(**{"HOME": str(self.dir), **self.env}), start_new_session=True, **more)
         return self.process
 
@@ -187,6 +188,9 @@ class Daemon:
             if cmdline.startswith(program + " ") and str(self.state) in cmdline:
                 return pid
         raise AssertionError(f"no {program} runs")
+
+    def open_descriptors(self, program):
+        return len(os.listdir(f"/proc/{self.pid_of(program)}/fd"))
 
     def rss_kib(self, program):
         status = pathlib.Path(f"/proc/{self.pid_of(program)}/status").read_text()

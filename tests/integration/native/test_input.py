@@ -2,9 +2,12 @@
 import concurrent.futures
 import json
 import re
+import socket
 
 import pytest
 import requests
+
+from conftest import until
 
 pytestmark = pytest.mark.root
 
@@ -87,3 +90,53 @@ def test_a_flood_of_bad_requests_leaves_nothing(daemon):
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         assert set(pool.map(bad, range(500))) == {422}
     assert daemon.get("/healthz").status_code == 200
+
+
+def test_when_descriptors_are_short_idle_clients_go_and_then_new_ones_are_turned_away(make_daemon):
+    d = make_daemon(start=False)
+    d.wrapper = ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]
+    d.start()
+    box = d.create()
+    clients, answers = [], []
+    for _ in range(300):
+        s = socket.create_connection(("127.0.0.1", d.port), timeout=30)
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answers.append(status_of(s.recv(200)))
+        clients.append(s)
+    assert set(answers) == {200, 503} and answers.index(503) > 100
+    until(lambda: d.get("/healthz").status_code == 200)  # once clients have been idle for ten seconds they make room
+    assert box.exec("echo fine")["stdout"] == "fine\n"
+    for s in clients:
+        s.close()
+    box.delete()
+    d.stop()
+
+
+def test_nothing_leaks(daemon, module_sandbox):
+    """Descriptors and fibers come back to what they were, whatever requests went through."""
+    def round_of_everything():
+        box = daemon.create()
+        box.exec("echo")
+        box.try_exec("true", user="nobody-such")
+        box.write_file("a", b"x")
+        box.try_read_file("none")
+        daemon.put(f"{box.path}/files/content?path=%00", data=b"x")
+        daemon.open_stream(f"{box.path}/exec", {"command": "sleep 100"}).close()
+        daemon.get("/api/events", stream=True).close()
+        daemon.get(f"{box.path}/logs?follow=1", stream=True).close()
+        requests.get(daemon.url, headers={"Host": f"1-{box.id}.localhost"}, timeout=60)
+        daemon.post("/api/sandboxes", data="{")
+        daemon.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnection: close\r\n\r\nabcde")
+        box.delete()
+
+    def fibers():
+        return int(float(next(line for line in daemon.get("/metrics").text.splitlines() if line.startswith("sandmux_fibers ")).split()[1]))
+
+    round_of_everything()
+    until(lambda: fibers() < 20)
+    before, descriptors = fibers(), {p: daemon.open_descriptors(p) for p in ("sandmux-gateway", "sandmux-engine")}
+    for _ in range(20):
+        round_of_everything()
+    until(lambda: fibers() <= before + 1)
+    for program, n in descriptors.items():
+        until(lambda program=program, n=n: daemon.open_descriptors(program) <= n + 2, why=f"{program} had {n} descriptors")
