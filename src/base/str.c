@@ -131,12 +131,29 @@ size_t smx_utf8_step(const void *data, size_t n)
     return len;
 }
 
+/* Bytes at the front that are ASCII, in steps of eight: most text is. */
+static size_t ascii_run(const unsigned char *p, size_t n)
+{
+    size_t i = 0;
+    uint64_t word;
+
+    for (; i + sizeof word <= n; i += sizeof word) {
+        memcpy(&word, p + i, sizeof word);
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+    }
+    return i;
+}
+
 bool smx_utf8_valid(const void *data, size_t n)
 {
     const unsigned char *p = data;
 
     while (n > 0) {
-        size_t step = smx_utf8_step(p, n);
+        size_t step = ascii_run(p, n);
+
+        if (step == 0)
+            step = smx_utf8_step(p, n);
 
         if (step == 0)
             return false;

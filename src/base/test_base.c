@@ -71,6 +71,19 @@ TEST(numbers_are_parsed_strictly)
     }
 }
 
+TEST(utf8_is_checked_at_every_place_of_a_long_text)
+{
+    char text[64];
+
+    for (size_t i = 0; i < sizeof text; i++) {
+        memset(text, 'a', sizeof text);
+        ASSERT_TRUE(smx_utf8_valid(text, sizeof text));
+        text[i] = (char)0xff;
+        ASSERT_FALSE(smx_utf8_valid(text, sizeof text));
+        ASSERT_TRUE(smx_utf8_valid(text, i));
+    }
+}
+
 TEST(utf8_table)
 {
     ASSERT_TRUE(smx_utf8_valid("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 10));
