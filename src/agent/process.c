@@ -378,7 +378,7 @@ static struct process *process_new(struct agent *a, struct envd_start_request *r
     p->child.on_exit = on_exit_child;
     smx_list_init(&p->node);
     smx_list_init(&p->listeners);
-    io_sem_init(&p->input_turn, 1);
+    io_event_init(&p->input_free);
     io_timer_init(&p->deadline, deadline_passed, p);
     io_timer_init(&p->forget, leave_table, p);
     smx_buf_init(&p->chunk, 2 * (READ_MAX / 3 * 4) + 4096);

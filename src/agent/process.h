@@ -45,7 +45,8 @@ struct process {
     struct outlet out[2];
     int input; /* raw until first used; -1: none or closed */
     struct io_fd input_io;
-    struct io_sem input_turn;
+    bool input_busy; /* a call writes; others wait for input_free */
+    struct io_event input_free;
     int terminal; /* the pty's master, for its size; -1 */
     struct smx_list listeners;
     struct smx_buf chunk; /* envelopes that all listeners have to send */

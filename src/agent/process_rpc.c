@@ -421,6 +421,21 @@ static enum rpc_code write_input(struct call *c, struct process *p, const struct
     return RPC_OK;
 }
 
+/* Inputs do not mix: one call after the other. False when the client left while it waited. */
+static bool take_turn(struct call *c, struct process *p)
+{
+    while (p->input_busy) {
+        struct io_wait w[2] = { { .event = &p->input_free },
+            { .fd = http_fd(c->x), .events = IO_HUP } };
+
+        if (io_wait(w, 2, SMX_FOREVER) < 0 || w[1].ready)
+            return false;
+    }
+    p->input_busy = true;
+    io_event_clear(&p->input_free);
+    return true;
+}
+
 static enum rpc_code put_input(struct call *c, struct process *p, const struct envd_input *input)
 {
     const struct json_bytes *b = p->pty ? &input->pty_data : &input->stdin_data;
@@ -434,10 +449,11 @@ static enum rpc_code put_input(struct call *c, struct process *p, const struct e
         return call_fail(c, RPC_UNIMPLEMENTED, "the input has neither stdin nor pty");
     if (process_open_input(p, &c->err) < 0)
         return RPC_INTERNAL;
-    if (io_sem_acquire(&p->input_turn, SMX_FOREVER) < 0)
+    if (!take_turn(c, p))
         return call_fail(c, RPC_CANCELED, "the client left");
     code = write_input(c, p, b);
-    io_sem_release(&p->input_turn);
+    p->input_busy = false;
+    io_event_set(&p->input_free);
     return code;
 }
 

@@ -322,6 +322,27 @@ def test_input_of_a_client_that_leaves_blocks_nobody(agent):
     s.close()
 
 
+def test_inputs_do_not_mix(agent):
+    s = agent.start("bash", "-c", "sleep 0.5; cat", stdin=True)
+    pid = begin(s)
+    blocks = [bytes([65 + i]) * 300_000 for i in range(6)]
+    threads = [threading.Thread(target=agent.send_input, args=(pid, b)) for b in blocks]
+    for t in threads:
+        t.start()
+    gone = agent.connect()  # one that leaves while it waits for its turn
+    gone.request("POST", "/process.Process/SendInput",
+                 json.dumps({"process": {"pid": pid}, "input": {"stdin": base64.b64encode(b"z" * 1000).decode()}}),
+                 {"Content-Type": "application/json"})
+    time.sleep(0.2)
+    gone.close()
+    closer = threading.Thread(target=lambda: [t.join() for t in threads] and agent.unary(
+        "/process.Process/CloseStdin", {"process": {"pid": pid}}))
+    closer.start()
+    out = Result(s).stdout
+    closer.join()
+    assert len(out) == 1_800_000 and sorted(out[i:i + 300_000] for i in range(0, len(out), 300_000)) == blocks
+
+
 def test_stream_input(agent):
     s = agent.start("cat", stdin=True)
     pid = begin(s)
