@@ -46,6 +46,7 @@ struct engine {
     struct skeletons skeletons;
     struct smx_map boxes;   /* id -> struct box */
     struct io_sem creates;  /* as many at once as there are cores */
+    uint64_t asked_ns;      /* when the last request came */
     struct io_event refill; /* the pool of user namespaces may be filled */
     unsigned creating;      /* creates that run or wait */
     struct io_fd watch;     /* an epoll of the pidfds */

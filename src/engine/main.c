@@ -19,7 +19,7 @@
 #include "base/str.h"
 #include "engine/host.h"
 
-enum { REFILL_DELAY_MS = 2 };
+enum { REFILL_DELAY_MS = 2, QUIET_NS = 20000000, USERNS_LOW = 16 };
 
 /* --- options -----------------------------------------------------------------------------------
  */
@@ -121,11 +121,16 @@ static int open_agent(struct engine *e)
     return 0;
 }
 
-/* [parks] Makes one thing ahead of time; false when every pool is full or something failed. */
+/* [parks] Makes one thing ahead of time; false when every pool is full or something failed. What
+ * helper processes make is made at once; user namespaces are made by this thread, so they wait for
+ * a moment without requests as long as there are some. */
 static bool refill_one(struct engine *e)
 {
-    return netns_pool_fill(&e->netns, NULL) == 0 || userns_pool_fill(&e->userns, NULL) == 0 ||
-           skeletons_fill(&e->skeletons, NULL) == 0;
+    bool quiet = smx_now_ns() - e->asked_ns > QUIET_NS || e->userns.n < USERNS_LOW;
+
+    if (netns_pool_fill(&e->netns, NULL) == 0 || skeletons_fill(&e->skeletons, NULL) == 0)
+        return true;
+    return e->userns.n < USERNS_POOL_MAX && (!quiet || userns_pool_fill(&e->userns, NULL) == 0);
 }
 
 /* While nothing else is to do. */

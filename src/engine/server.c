@@ -328,6 +328,7 @@ static void take_message(struct gateway *g, const char *data, size_t n)
     uint64_t seq;
     int r = engine_request_decode(data, n, &req, &err);
 
+    g->e->asked_ns = smx_now_ns();
     seq = req.seq;
     if (r == 0) {
         r = start_call(g, &req, &err);
