@@ -319,6 +319,24 @@ TEST(depth_and_size_are_capped)
     ASSERT_EQ(json_decode(&outer, "", SMX_JSON_MAX + (size_t)1, &v, &err), -SMX_E_TOO_LARGE);
 }
 
+TEST(neighbours_are_not_depth)
+{
+    struct smx_err err;
+    struct outer v;
+    struct smx_buf b;
+    int r;
+
+    smx_buf_init(&b, 4096);
+    smx_buf_append_str(&b, "{\"lax\":{\"list\":[0");
+    for (int i = 0; i < SMX_JSON_DEPTH_MAX; i++)
+        smx_buf_append_str(&b, ",{},[]");
+    smx_buf_append_str(&b, "]}}");
+    r = decode(b.data, &v, &err);
+    smx_buf_done(&b);
+    ASSERT_OK(r, &err);
+    json_free(&outer, &v);
+}
+
 TEST(lists_stop_at_their_limit)
 {
     static const char *const forms[][2] = {
