@@ -26,7 +26,12 @@
 #include "base/mem.h"
 #include "rpc/rpc.h"
 
-enum { PTY_HELD_MAX = 128 * 1024, READ_MAX = 2 * SMX_STDOUT_CHUNK, INPUT_STEP = 1024 * 1024 };
+enum {
+    PTY_HELD_MAX = 128 * 1024,
+    READ_MAX = 2 * SMX_STDOUT_CHUNK,
+    INPUT_STEP = 1024 * 1024,
+    PIPE_WIDE = 256 * 1024
+};
 
 /* Bytes between a read and their encoding; nobody parks in between. */
 static char scratch[READ_MAX];
@@ -538,6 +543,15 @@ static void publish_chunk(struct process *p)
     }
 }
 
+/* A writer that fills its pipe gets a larger one: fewer turns for both sides. Small commands never
+ * pay for it. */
+static void widen(struct process *p, struct outlet *o)
+{
+    o->widened = true;
+    if (!p->pty)
+        (void)fcntl(o->io.fd, F_SETPIPE_SZ, PIPE_WIDE); /* refused past the user's limit: slower */
+}
+
 int process_read(struct process *p, size_t i, struct smx_err *err)
 {
     struct outlet *o = &p->out[i];
@@ -561,6 +575,8 @@ int process_read(struct process *p, size_t i, struct smx_err *err)
         check_finished(p);
         return 0;
     }
+    if ((size_t)n == READ_MAX && !o->widened)
+        widen(p, o);
     if (o->bounded)
         o->left -= SMX_MIN(o->left, (uint64_t)n);
     append_chunk(p, o, (size_t)n);

@@ -27,6 +27,7 @@ struct outlet {
     struct io_fd io; /* while somebody listens */
     struct drain_entry *drained;
     enum envd_stream stream;
+    bool widened; /* the pipe holds more, because its writer fills it */
     bool bounded; /* after the exit: at most left more bytes are the process's */
     uint64_t left;
 };
