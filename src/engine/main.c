@@ -19,7 +19,7 @@
 #include "base/str.h"
 #include "engine/host.h"
 
-enum { REFILL_DELAY_MS = 2, QUIET_NS = 20000000, USERNS_LOW = 16 };
+enum { REFILL_FAST_MS = 2, REFILL_SLOW_MS = 30, QUIET_NS = 20000000, USERNS_LOW = 16 };
 
 /* --- options -----------------------------------------------------------------------------------
  */
@@ -128,20 +128,24 @@ static bool refill_one(struct engine *e)
 {
     bool quiet = smx_now_ns() - e->asked_ns > QUIET_NS || e->userns.n < USERNS_LOW;
 
-    if (netns_pool_fill(&e->netns, NULL) == 0 || skeletons_fill(&e->skeletons, NULL) == 0)
+    if (netns_pool_fill(&e->netns, NULL) == 0)
+        return true;
+    if (e->skeletons.n <= e->userns.n && skeletons_fill(&e->skeletons, NULL) == 0)
         return true;
     return e->userns.n < USERNS_POOL_MAX && (!quiet || userns_pool_fill(&e->userns, NULL) == 0);
 }
 
-/* While nothing else is to do. */
+/* While nothing else is to do: what a few creates need quickly, what a crowd needs by and by. */
 static void refill_main(void *arg)
 {
     struct engine *e = arg;
 
     while (io_event_wait(&e->refill, SMX_FOREVER) == 0) {
+        bool few = e->userns.n < USERNS_LOW || e->skeletons.n < USERNS_LOW;
+
         if (e->creating > 0 || !refill_one(e))
             io_event_clear(&e->refill); /* set again at the end of each create */
-        else if (io_sleep_until(smx_deadline_in_ms(REFILL_DELAY_MS)) < 0)
+        else if (io_sleep_until(smx_deadline_in_ms(few ? REFILL_FAST_MS : REFILL_SLOW_MS)) < 0)
             return;
     }
 }

@@ -1,11 +1,11 @@
 import pytest
 
-from engineclient import Engine
+from engineclient import Engine, alive
 
 
 @pytest.fixture
 def make_engine():
-    """Engines of a test; at its end each must leave nothing on the host."""
+    """Engines of one test; at its end each must leave nothing on the host."""
     made = []
 
     def make(*options, **kwargs):
@@ -17,9 +17,48 @@ def make_engine():
         engine.clear()
 
 
+class Keeper:
+    """Keeps one engine for many tests: starting one builds a template and fills pools."""
+
+    engine = None
+
+    def get(self):
+        if self.engine is None:
+            self.engine = Engine().start()
+        return self.engine
+
+    def tidy(self):
+        """After a test: an engine runs, has no sandbox, and nothing of one is left."""
+        engine = self.engine
+        try:
+            if not alive(engine.process.pid):
+                engine.gate.close()
+                engine.start()
+            elif engine.gate.closed:
+                engine.gate.reopen(engine)
+            engine.empty()
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self):
+        engine, self.engine = self.engine, None
+        if engine:
+            engine.clear()
+
+
+@pytest.fixture(scope="session")
+def keeper():
+    keeper = Keeper()
+    yield keeper
+    keeper.drop()
+
+
 @pytest.fixture
-def engine(make_engine):
-    return make_engine()
+def engine(keeper):
+    """An engine without sandboxes; the test may kill and restart it."""
+    yield keeper.get()
+    keeper.tidy()
 
 
 @pytest.fixture(scope="module")

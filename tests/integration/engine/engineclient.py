@@ -95,6 +95,13 @@ class Connection:
             assert self.news.wait_for(lambda: found.append(match()) or found[-1], timeout), f"no event {wanted}"
         return found[-1]
 
+    def reopen(self, engine):
+        """A new connection in the place of one that a test has closed."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        assert "error" not in engine.control_call("gateway", fds=[theirs.fileno()])
+        theirs.close()
+        engine.gate = Connection(ours)
+
     def close(self):
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
@@ -245,6 +252,17 @@ class Engine:
         assert not left, f"left on the host: {left}\n{text}"
         return text
 
+    def empty(self):
+        """Deletes every sandbox of a running engine and checks that nothing is left of one."""
+        seqs = [self.gate.send("delete", id=b["id"]) for b in self.list()]
+        for seq in seqs:
+            self.gate.wait(seq)
+        until(lambda: self.list() == [] and self.directories() == [])
+        left = [g for g in self.groups() if not g.endswith(self.instance)] + self.mounts()
+        left += [p for p in self.processes() if p != self.process.pid and parent(p) != self.process.pid]
+        assert not left, f"left on the host: {left}"
+        self.gate.events.clear()
+
     def force(self):
         """After a failure: takes away what the engine left, so that one failed test does not fail the next."""
         for _ in range(50):
@@ -322,6 +340,13 @@ def alive(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def parent(pid):
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
 
 
 def until(condition, timeout=20):
