@@ -55,7 +55,8 @@ static int dispatch(struct cli *cli, int argc, char **argv)
 static void hold_standard_fds(void)
 {
     for (int fd = 0; fd < 3; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            (open("/dev/null", O_RDWR | O_CLOEXEC) != fd || fcntl(fd, F_SETFD, 0) < 0))
             _exit(CLI_FAILED);
 }
 

@@ -178,7 +178,7 @@ static int place_descriptors(const struct child_plan *p, int listener, struct sm
     dup3(high[1], STATUS_FD, O_CLOEXEC);
     dup3(high[2], AGENT_FD, O_CLOEXEC);
     dup2(high[0], LISTEN_FD);
-    null = -1;
+    (void)smx_take_fd(&null); /* close_range() closes it */
     if (close_range(AGENT_FD + 1, ~0U, 0) < 0)
         return smx_err_errno(err, errno, "closing descriptors");
     return 0;
