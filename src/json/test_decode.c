@@ -167,6 +167,7 @@ static const struct {
     { "{\"raw\":[\"\\u0000\"]}", "invalid JSON at byte 10: NUL is not allowed in a string" },
     { "{\"s\":\"\\udc00\"}", "invalid JSON at byte 7: a low surrogate without a high one" },
     { "{\"s\":\"\\ud800\"}", "invalid JSON at byte 12: a high surrogate without a low one" },
+    { "{\"s\":\"\\ud800\\ue000\"}", "invalid JSON at byte 12: a high surrogate without a low one" },
     { "{\"s\":\"\\ud800\\u0041\"}", "invalid JSON at byte 12: a high surrogate without a low one" },
     { "{\"s\":\"\xc0\x80\"}", "invalid JSON at byte 6: the string is not UTF-8" },
     { "{\"s\":\"\xe2\x82\"}", "invalid JSON at byte 6: the string is not UTF-8" },
@@ -339,9 +340,12 @@ TEST(neighbours_are_not_depth)
 
 TEST(lists_stop_at_their_limit)
 {
-    static const char *const forms[][2] = {
-        { "{\"strings\":[", "\"a\"" },
-        { "{\"array\":[", "{\"name\":\"a\"}" },
+    static const struct {
+        const char *begin, *entry, *end;
+    } forms[] = {
+        { "{\"strings\":[", "\"a%d\"", "]}" },
+        { "{\"array\":[", "{\"name\":\"a%d\"}", "]}" },
+        { "{\"map\":{", "\"a%d\":\"\"", "}}" },
     };
 
     for (size_t form = 0; form < SMX_ARRAY_LEN(forms); form++)
@@ -352,13 +356,20 @@ TEST(lists_stop_at_their_limit)
             int r;
 
             smx_buf_init(&b, 4096);
-            smx_buf_append_str(&b, forms[form][0]);
-            for (int i = 0; i < count; i++)
-                smx_buf_appendf(&b, "%s%s", i ? "," : "", forms[form][1]);
-            smx_buf_append_str(&b, "]}");
+            smx_buf_append_str(&b, forms[form].begin);
+            for (int i = 0; i < count; i++) {
+                const char *number = strchr(forms[form].entry, '%');
+
+                smx_buf_append_str(&b, i ? "," : "");
+                smx_buf_append(&b, forms[form].entry, (size_t)(number - forms[form].entry));
+                smx_buf_appendf(&b, "%d%s", i, number + 2);
+            }
+            smx_buf_append_str(&b, forms[form].end);
             r = decode(b.data, &v, &err);
             smx_buf_done(&b);
             ASSERT_EQ(r, count <= 20 ? 0 : -SMX_E_INVALID);
+            if (r < 0)
+                ASSERT_TRUE(strstr(err.msg, "must have at most 20 entries") != NULL);
             json_free(&outer, &v);
         }
 }
