@@ -25,6 +25,7 @@
 
 #include "base/fd.h"
 #include "engine/netns.h"
+#include "engine/procfs.h"
 #include "engine/sys.h"
 
 enum {
@@ -250,6 +251,7 @@ void child_main(const struct child_plan *p)
 
     if (own_table(p, &err) < 0)
         _exit(1);
+    procfs_forget();
     reset_signals();
     if (become_sandbox(p, &status_fd, &err) < 0)
         smx_write_full(status_fd, &err, sizeof err);

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "engine/netns.h"
+#include "engine/procfs.h"
 #include "engine/skeleton.h"
 #include "engine/tree.h"
 
@@ -110,6 +111,7 @@ static _Noreturn void hand_main(int sock, const int dirs[3], pid_t parent)
         if (dup3(fds[i], SOCK_FD + (int)i, O_CLOEXEC) < 0)
             _exit(1);
     close_range(POOL_FD + 1, ~0U, 0);
+    procfs_forget();
     while (serve_one())
         ;
     _exit(0);

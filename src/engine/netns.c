@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "engine/hands.h"
+#include "engine/procfs.h"
 
 static int loopback_up(struct smx_err *err)
 {
@@ -33,7 +34,7 @@ int netns_enter_new(struct smx_err *err)
     r = loopback_up(err);
     if (r < 0)
         return r;
-    return smx_write_node_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", err);
+    return smx_write_node_at(procfs_private(), "sys/net/ipv4/ip_unprivileged_port_start", "0", err);
 }
 
 void netns_pool_init(struct netns_pool *p, struct hands *hands)

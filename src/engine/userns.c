@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "base/fd.h"
+#include "engine/procfs.h"
 #include "engine/sys.h"
 
 enum { HELPER_STACK = 16 * 1024 };
@@ -43,18 +44,19 @@ void userns_pool_done(struct userns_pool *p)
 }
 
 static const char *const closed_sysctls[] = {
-    "/proc/sys/user/max_user_namespaces",
-    "/proc/sys/user/max_mnt_namespaces",
-    "/proc/sys/user/max_pid_namespaces",
-    "/proc/sys/user/max_net_namespaces",
-    "/proc/sys/user/max_ipc_namespaces",
-    "/proc/sys/user/max_uts_namespaces",
-    "/proc/sys/user/max_cgroup_namespaces",
-    "/proc/sys/user/max_time_namespaces",
+    "sys/user/max_user_namespaces",
+    "sys/user/max_mnt_namespaces",
+    "sys/user/max_pid_namespaces",
+    "sys/user/max_net_namespaces",
+    "sys/user/max_ipc_namespaces",
+    "sys/user/max_uts_namespaces",
+    "sys/user/max_cgroup_namespaces",
+    "sys/user/max_time_namespaces",
 };
 
 struct helper {
     pid_t parent;
+    int proc;
     volatile bool ok;
 };
 
@@ -66,7 +68,7 @@ static int helper_main(void *arg)
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (size_t i = 0; i < SMX_ARRAY_LEN(closed_sysctls); i++) {
-        int fd = (int)syscall(SYS_openat, AT_FDCWD, closed_sysctls[i], O_WRONLY | O_CLOEXEC);
+        int fd = (int)syscall(SYS_openat, h->proc, closed_sysctls[i], O_WRONLY | O_CLOEXEC);
 
         if (fd < 0 && i > 0)
             continue; /* an older kernel does not count this kind */
@@ -139,7 +141,7 @@ static void end_helper(pid_t pid)
 static int make(struct userns_pool *p, struct userns *ret, struct smx_err *err)
 {
     static _Alignas(64) char stack[HELPER_STACK];
-    struct helper h = { .parent = getpid() };
+    struct helper h = { .parent = getpid(), .proc = procfs_private() };
     int slot = -1, fd = -1, r;
     pid_t pid;
 
