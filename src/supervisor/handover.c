@@ -12,11 +12,24 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 
-enum { ANSWER_WAIT_MS = 2000, ANSWER_MAX = 4096 };
+enum { ANSWER_WAIT_MS = 2000, CONNECT_STEP_MS = 10, ANSWER_MAX = 4096 };
 
 static const char request[] = "{\"seq\":1,\"op\":\"gateway\"}";
+
+/* An engine that was started a moment ago does not listen yet: that is no reason to replace it. */
+static int connect_patiently(int fd, const struct sockaddr_un *addr)
+{
+    uint64_t end = smx_deadline_in_ms(ANSWER_WAIT_MS);
+    int r;
+
+    while ((r = connect(fd, (const struct sockaddr *)addr, (socklen_t)sizeof *addr)) < 0 &&
+           (errno == ECONNREFUSED || errno == ENOENT) && smx_now_ns() < end)
+        poll(NULL, 0, CONNECT_STEP_MS);
+    return r;
+}
 
 static int open_control(struct supervisor *s, struct smx_err *err)
 {
@@ -30,7 +43,7 @@ static int open_control(struct supervisor *s, struct smx_err *err)
     snprintf(
         addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/control.sock", s->engine_dir_fd);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    if (connect(fd, (const struct sockaddr *)&addr, (socklen_t)sizeof addr) < 0) {
+    if (connect_patiently(fd, &addr) < 0) {
         int e = errno;
 
         smx_close(fd);
