@@ -239,7 +239,8 @@ def test_socket_with_a_terminal_resizes_and_interrupts(daemon, module_sandbox):
             await ws.send(b"trap 'stty size' WINCH; echo re''ady\n")
             await expect(b"ready")
             await ws.send(json.dumps({"resize": {"cols": 200, "rows": 50}}))
-            await ws.send(b"\n")
+            await asyncio.sleep(0.3)  # the shell has the signal
+            await ws.send(b":\n")  # and runs its trap with the next command; an empty line is none
             await expect(b"50 200")
             await ws.send(b"sleep 1000\n")
             await asyncio.sleep(0.3)
