@@ -178,7 +178,9 @@ def test_ports_are_reached_inside(engine):
 def test_stats(engine):
     id = engine.create(resources={"memory_mib": 128, "pids": 50, "disk_mib": 100})["id"]
     engine.run(id, "head -c 3000000 /dev/urandom > /root/f; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
-    stats = engine.call("stats", id=id)["stats"]
+    end = time.monotonic() + 20  # files are added up now and then, not with every write
+    while (stats := engine.call("stats", id=id)["stats"])["disk_bytes"] < 3_000_000 and time.monotonic() < end:
+        time.sleep(0.05)
     assert stats["memory_limit_bytes"] == 128 << 20 and 0 < stats["memory_bytes"] <= 128 << 20
     assert stats["cpu_ns"] > 10_000_000 and 1 <= stats["pids"] <= 50 and stats["pids_limit"] == 50
     assert 3_000_000 <= stats["disk_bytes"] < 20_000_000 and stats["disk_limit_bytes"] == 100 << 20
