@@ -17,7 +17,6 @@ void smx_test_add(struct smx_test *t);
 void smx_test_fail(const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void smx_test_skip(const char *why); /* static string */
-int smx_test_failed(void);
 
 #define TEST(id)                                             \
     static void test_##id(void);                             \

@@ -32,11 +32,6 @@ void smx_test_skip(const char *why)
     skipped = why;
 }
 
-int smx_test_failed(void)
-{
-    return failed;
-}
-
 int main(int argc, char **argv)
 {
     int n = 0, bad = 0;

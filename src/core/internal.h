@@ -168,7 +168,6 @@ void lifetime_timer_init(struct sbx *b);
 
 /* event.c */
 void core_on_event(void *ctx, const struct store_event *e);
-int core_event_now(struct core *c, const struct store_event *e, struct smx_err *err);
 
 /* recovery.c */
 int recovery_load(struct core *c, struct smx_err *err); /* rows into the registry */
