@@ -35,7 +35,7 @@ static void close_softly(struct http_conn *c)
     uint64_t deadline_ns = smx_deadline_in_ms(c->server->cfg.linger_timeout_ms);
     char *data = http_pool_get();
 
-    if (data && shutdown(c->fd.fd, SHUT_WR) == 0)
+    if (data && io_close_write(&c->fd) == 0)
         while (io_read(&c->fd, data, HTTP_POOL_SIZE, deadline_ns, /* err= */ NULL) > 0)
             continue;
     http_pool_put(data);

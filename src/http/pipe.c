@@ -4,7 +4,6 @@
  * SMX_HTTP_STREAM_TIMEOUT_MS at most, because a peer that is gone for good cannot be told from one
  * that only listens. Loop thread only. */
 #include <errno.h>
-#include <sys/socket.h>
 
 #include "http/client.h"
 
@@ -26,7 +25,7 @@ static void drop_buffer(struct way *w)
 static bool push(struct way *w)
 {
     while (w->pos < w->len) {
-        ssize_t n = send(w->to->fd, w->data + w->pos, w->len - w->pos, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = io_try_write(w->to, w->data + w->pos, w->len - w->pos);
 
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return true;
@@ -39,7 +38,7 @@ static bool push(struct way *w)
     drop_buffer(w);
     if (w->ended && !w->shut) {
         w->shut = true;
-        shutdown(w->to->fd, SHUT_WR);
+        io_close_write(w->to);
     }
     return true;
 }

@@ -97,33 +97,36 @@ static int wait_to(struct copy *c)
 
 /* --- through the scratch buffer --- */
 
-static int scratch_get(struct smx_err *err)
+char *io_scratch(void)
 {
     struct io_loop *loop = io_loop_self();
 
     loop->copied = true;
     if (!loop->scratch)
         loop->scratch = smx_alloc(IO_SCRATCH);
-    return loop->scratch ? 0 : smx_err_oom(err);
+    return loop->scratch;
 }
 
 /* Writes n bytes of scratch. What does not fit at once moves to the heap before others run. */
 static int write_scratch(struct copy *c, size_t n)
 {
-    const char *data = io_loop_self()->scratch;
+    const char *data = io_scratch();
     SMX_CLEANUP(smx_freep) char *rest = NULL;
-    ssize_t done = write(c->to->fd, data, n);
+    ssize_t done = 1;
 
-    if (done < 0 && errno != EAGAIN && errno != EINTR)
-        return smx_err_errno(c->err, errno, "writing a copy");
-    done = SMX_MAX(done, 0);
-    if ((size_t)done == n)
+    while (n > 0 && done > 0) {
+        done = io_try_write(c->to, data, n);
+        if (done < 0 && errno != EAGAIN && errno != EINTR)
+            return smx_err_errno(c->err, errno, "writing a copy");
+        data += SMX_MAX(done, 0);
+        n -= (size_t)SMX_MAX(done, 0);
+    }
+    if (n == 0)
         return 0;
-    n -= (size_t)done;
     rest = smx_alloc(n);
     if (!rest)
         return smx_err_oom(c->err);
-    memcpy(rest, data + done, n);
+    memcpy(rest, data, n);
     return io_write(c->to, rest, n, c->idle_ms, c->err);
 }
 
@@ -131,13 +134,14 @@ static int write_scratch(struct copy *c, size_t n)
  */
 static ssize_t copy_piece(struct copy *c, uint64_t n)
 {
-    int r = scratch_get(c->err);
     bool from_pipe = c->piped > 0;
-    int fd = from_pipe ? c->pipe[0] : c->from->fd;
+    char *data = io_scratch();
+    int r = data ? 0 : smx_err_oom(c->err);
     size_t room = (size_t)SMX_MIN(from_pipe ? c->piped : n, (uint64_t)IO_SCRATCH);
 
     while (r == 0) {
-        ssize_t got = read(fd, io_loop_self()->scratch, room);
+        ssize_t got =
+            from_pipe ? read(c->pipe[0], data, room) : io_try_read(c->from, data, room);
 
         if (got >= 0) {
             if (from_pipe)
@@ -244,7 +248,7 @@ int64_t io_copy(
         .from = from,
         .idle_ms = idle_ms,
         .err = err,
-        .by_splice = true,
+        .by_splice = !to->filter_ops && !from->filter_ops,
         .pipe = { -1, -1 } };
     uint64_t moved = 0;
     ssize_t r = 1;

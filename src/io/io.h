@@ -101,6 +101,10 @@ struct io_fd {
     struct smx_list waiters;
     void (*on_hup)(void *arg); /* io_fd_on_hup() */
     void *on_hup_arg;
+    const struct io_filter_ops *filter_ops; /* io_fd_filter(); NULL: none */
+    void *filter;
+    int ended;  /* what the filter's read said for good: -1 the end, else an errno; 0 not yet */
+    int peeked; /* a byte that a wait took from the filter; -1 none */
 };
 
 enum {
@@ -117,6 +121,23 @@ int io_fd_take(struct io_fd *f);  /* deregisters and yields the descriptor; stil
  * and must not park; cancelling a fiber is what it is for: a handler whose stream is silent waits
  * for other things than its descriptor. fn NULL: no more. */
 void io_fd_on_hup(struct io_fd *f, void (*fn)(void *arg), void *arg);
+
+/* What bytes pass through between a descriptor's owner and the descriptor: TLS, most of all. No call
+ * parks. read: like read(2) on a non-blocking socket: -1 with errno (EAGAIN: not before the
+ * descriptor becomes readable again), 0 at the end. write: like send(2); after EAGAIN, which must
+ * mean that the descriptor has no room, it is called with the same bytes again, at least as many.
+ * close_write: ends the sending side, 0 or -1; NULL: does nothing. free: before the descriptor
+ * closes or is taken. */
+struct io_filter_ops {
+    ssize_t (*read)(void *filter, void *data, size_t n);
+    ssize_t (*write)(void *filter, const void *data, size_t n);
+    int (*close_write)(void *filter);
+    void (*free)(void *filter);
+};
+/* From now on all bytes pass through the filter (taken), and IO_READ says that it has some. What
+ * waits for the descriptor meanwhile must not wait for IO_READ. Not for descriptors that carry
+ * descriptors. */
+void io_fd_filter(struct io_fd *f, const struct io_filter_ops *ops, void *filter);
 
 struct io_wait {
     struct io_fd *fd; /* either a descriptor and events ... */
@@ -136,6 +157,12 @@ ssize_t io_read(struct io_fd *f, void *data, size_t n, uint64_t deadline_ns, str
 int io_write(struct io_fd *f, const void *data, size_t n, uint64_t idle_ms, struct smx_err *err);
 int io_writev(struct io_fd *f, struct iovec *iov, size_t n, uint64_t idle_ms,
     struct smx_err *err); /* iov is used up */
+/* Without parking: like read(2), write(2) and writev(2), through the filter if there is one. */
+ssize_t io_try_read(struct io_fd *f, void *data, size_t n);
+ssize_t io_try_write(struct io_fd *f, const void *data, size_t n);
+ssize_t io_try_writev(struct io_fd *f, const struct iovec *iov, size_t count);
+/* Ends the sending side of a connection; the other side reads its end. 0 or -SMX_E_CLOSED. */
+int io_close_write(struct io_fd *f);
 /* [parks] one message with descriptors (SOCK_SEQPACKET). Like smx_recv_fds()/smx_send_fds(); 0 at
  * EOF. */
 ssize_t io_recv_fds(struct io_fd *f, void *data, size_t n, int *fds, size_t *nfds,
@@ -143,7 +170,7 @@ ssize_t io_recv_fds(struct io_fd *f, void *data, size_t n, int *fds, size_t *nfd
 int io_send_fds(struct io_fd *f, const void *data, size_t n, const int *fds, size_t nfds,
     uint64_t deadline_ns, struct smx_err *err);
 /* [parks] moves up to n bytes from one descriptor to another by splice through a pipe of its own
- * when both allow it, else by copy. Stops at EOF of from; returns bytes moved. n == UINT64_MAX:
+ * when both allow it (no filter does), else by copy. Stops at EOF of from; returns bytes moved. n == UINT64_MAX:
  * until EOF. idle_ms: without progress. */
 int64_t io_copy(
     struct io_fd *to, struct io_fd *from, uint64_t n, uint64_t idle_ms, struct smx_err *err);

@@ -124,7 +124,18 @@ int io_fd_wait2(
 /* Fills err for a code that a wait returned. */
 int io_wait_failed(struct smx_err *err, int r, const char *doing);
 
+/* filter.c */
+void io_filter_done(struct io_fd *f);
+/* A wait took a byte, the end or an error from the filter: the next read gives it. */
+static inline bool io_filter_holds(const struct io_fd *f)
+{
+    return f->filter_ops && (f->peeked >= 0 || f->ended);
+}
+/* Whether a read would give something; what was only suspected is known then. */
+bool io_filter_readable(struct io_fd *f);
+
 /* copy.c */
+char *io_scratch(void); /* the running loop's, IO_SCRATCH bytes; NULL when the heap is empty */
 void io_copy_trim(struct io_loop *loop);
 
 /* rw.c: after a system call of one's own */

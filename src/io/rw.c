@@ -1,7 +1,6 @@
 /* rw.c - reading and writing. Each call tries the system call first and waits only after EAGAIN. A
  * fiber that never has to wait yields now and then (io_fair). */
 #include <errno.h>
-#include <limits.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,10 +30,10 @@ void io_write_blocked(struct io_fd *f)
 }
 
 /* A stream that gave less than was asked is drained, unless its end is near: then there is an EOF
- * to read. */
+ * to read. A filter says itself when it has no more. */
 void io_read_moved(struct io_fd *f, size_t moved, size_t asked)
 {
-    if (f->ready & (IO_HUP | IO_ALWAYS))
+    if (f->ready & (IO_HUP | IO_ALWAYS) || f->filter_ops)
         return;
     io_read_blocked(f);
     if (moved == asked || !(f->ready & IO_STREAM))
@@ -49,8 +48,8 @@ ssize_t io_read(struct io_fd *f, void *data, size_t n, uint64_t deadline_ns, str
         ssize_t r = -1;
 
         errno = EAGAIN;
-        if (f->ready & (IO_READ | IO_READ_MAYBE))
-            r = read(f->fd, data, n);
+        if (f->ready & (IO_READ | IO_READ_MAYBE) || io_filter_holds(f))
+            r = io_try_read(f, data, n);
         if (r >= 0) {
             io_read_moved(f, (size_t)r, n);
             io_fiber_self()->bytes += (size_t)r;
@@ -93,8 +92,7 @@ int io_writev(struct io_fd *f, struct iovec *iov, size_t n, uint64_t idle_ms, st
 
     consume(&iov, &n, 0);
     while (n > 0 && wait == 0) {
-        ssize_t r = n == 1 ? write(f->fd, iov->iov_base, iov->iov_len)
-                           : writev(f->fd, iov, (int)SMX_MIN(n, (size_t)IOV_MAX));
+        ssize_t r = io_try_writev(f, iov, n);
 
         if (r >= 0) {
             consume(&iov, &n, (size_t)r);

@@ -95,6 +95,7 @@ int io_fd_take(struct io_fd *f)
     f->loop->nfds--;
     f->ready = 0;
     f->on_hup = NULL;
+    io_filter_done(f);
     wake_gone(f);
     return smx_take_fd(&f->fd);
 }
@@ -186,10 +187,22 @@ static void arm_out(struct io_fd *f)
     epoll_ctl(f->loop->epfd, EPOLL_CTL_MOD, f->fd, &ev);
 }
 
+static unsigned fd_ready(struct io_fd *f, unsigned events);
+
+static unsigned fd_ready_filtered(struct io_fd *f, unsigned events)
+{
+    unsigned ready = io_filter_readable(f) ? IO_READ : 0;
+
+    events &= ~(unsigned)IO_READ;
+    return ready | (events ? fd_ready(f, events) : 0);
+}
+
 static unsigned fd_ready(struct io_fd *f, unsigned events)
 {
     unsigned suspected = 0, ready;
 
+    if (events & IO_READ && f->filter_ops)
+        return fd_ready_filtered(f, events);
     if (events & IO_READ && !(f->ready & IO_READ))
         suspected |= f->ready & IO_READ_MAYBE;
     if (events & IO_WRITE && !(f->ready & IO_WRITE))
@@ -247,6 +260,17 @@ static void link_waiters(struct io_waiter *nodes, const struct io_wait *w, size_
     }
 }
 
+/* What a node saw. Bytes for a filter need not be bytes for us: it says so itself. */
+static unsigned fired(const struct io_waiter *node, struct io_wait *w)
+{
+    unsigned bits = node->fired;
+
+    if (bits & IO_READ && !(bits & IO_GONE) && w->fd && w->fd->filter_ops &&
+        !io_filter_readable(w->fd))
+        bits &= ~(unsigned)IO_READ;
+    return bits;
+}
+
 /* Takes the nodes out and says what fired; -SMX_E_CANCELLED when a descriptor was closed. */
 static int unlink_waiters(struct io_waiter *nodes, struct io_wait *w, size_t n)
 {
@@ -254,10 +278,10 @@ static int unlink_waiters(struct io_waiter *nodes, struct io_wait *w, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         smx_list_del(&nodes[i].node);
-        w[i].ready = nodes[i].fired;
-        if (nodes[i].fired & IO_GONE)
+        w[i].ready = fired(&nodes[i], &w[i]);
+        if (w[i].ready & IO_GONE)
             count = -SMX_E_CANCELLED;
-        else if (nodes[i].fired && count >= 0)
+        else if (w[i].ready && count >= 0)
             count++;
     }
     for (size_t i = 0; i < n; i++)
@@ -268,16 +292,16 @@ static int unlink_waiters(struct io_waiter *nodes, struct io_wait *w, size_t n)
 
 static int wait_with(struct io_waiter *nodes, struct io_wait *w, size_t n, uint64_t deadline_ns)
 {
-    int r = io_check_cancel(), count;
+    int r = io_check_cancel(), count = 0;
 
-    if (r < 0)
-        return r;
-    count = scan(w, n);
-    if (count != 0)
-        return count;
-    link_waiters(nodes, w, n);
-    r = io_park(deadline_ns);
-    count = unlink_waiters(nodes, w, n);
+    while (r == 0 && count == 0) {
+        count = scan(w, n);
+        if (count != 0)
+            break;
+        link_waiters(nodes, w, n);
+        r = io_park(deadline_ns);
+        count = unlink_waiters(nodes, w, n);
+    }
     return r < 0 ? r : count;
 }
 
