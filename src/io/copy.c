@@ -140,8 +140,7 @@ static ssize_t copy_piece(struct copy *c, uint64_t n)
     size_t room = (size_t)SMX_MIN(from_pipe ? c->piped : n, (uint64_t)IO_SCRATCH);
 
     while (r == 0) {
-        ssize_t got =
-            from_pipe ? read(c->pipe[0], data, room) : io_try_read(c->from, data, room);
+        ssize_t got = from_pipe ? read(c->pipe[0], data, room) : io_try_read(c->from, data, room);
 
         if (got >= 0) {
             if (from_pipe)

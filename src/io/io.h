@@ -122,8 +122,8 @@ int io_fd_take(struct io_fd *f);  /* deregisters and yields the descriptor; stil
  * for other things than its descriptor. fn NULL: no more. */
 void io_fd_on_hup(struct io_fd *f, void (*fn)(void *arg), void *arg);
 
-/* What bytes pass through between a descriptor's owner and the descriptor: TLS, most of all. No call
- * parks. read: like read(2) on a non-blocking socket: -1 with errno (EAGAIN: not before the
+/* What bytes pass through between a descriptor's owner and the descriptor: TLS, most of all. No
+ * call parks. read: like read(2) on a non-blocking socket: -1 with errno (EAGAIN: not before the
  * descriptor becomes readable again), 0 at the end. write: like send(2); after EAGAIN, which must
  * mean that the descriptor has no room, it is called with the same bytes again, at least as many.
  * close_write: ends the sending side, 0 or -1; NULL: does nothing. free: before the descriptor
@@ -170,8 +170,8 @@ ssize_t io_recv_fds(struct io_fd *f, void *data, size_t n, int *fds, size_t *nfd
 int io_send_fds(struct io_fd *f, const void *data, size_t n, const int *fds, size_t nfds,
     uint64_t deadline_ns, struct smx_err *err);
 /* [parks] moves up to n bytes from one descriptor to another by splice through a pipe of its own
- * when both allow it (no filter does), else by copy. Stops at EOF of from; returns bytes moved. n == UINT64_MAX:
- * until EOF. idle_ms: without progress. */
+ * when both allow it (no filter does), else by copy. Stops at EOF of from; returns bytes moved. n
+ * == UINT64_MAX: until EOF. idle_ms: without progress. */
 int64_t io_copy(
     struct io_fd *to, struct io_fd *from, uint64_t n, uint64_t idle_ms, struct smx_err *err);
 
