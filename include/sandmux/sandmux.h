@@ -31,17 +31,24 @@ enum smx_client_flag {
     SMX_CLIENT_NO_START = 1, /* do not start a daemon when none is running */
 };
 
+/** smx_interrupt_fn - asked in the calling thread by a call that waits, after a signal and at least
+ * five times a second: nonzero ends the call with -SMX_E_CANCELLED. */
+typedef int smx_interrupt_fn(void *arg);
+
 /** struct smx_client_config - how to reach the daemon; zero-filled is a good default.
  * @url: "http://host:port" or "unix:/path"; NULL: SANDMUX_URL from the environment or .env, else
  * the project's socket, the user's, the system's, else a daemon is started for the project
  * @api_key: NULL: SANDMUX_API_KEY from the environment or .env
  * @program: the sandmux program to start a daemon with; NULL: found beside the library or in PATH
  * @timeout_ms: longest duration of a call that names none; 0: two minutes
- * @flags: enum smx_client_flag */
+ * @flags: enum smx_client_flag
+ * @interrupt: NULL: a call that waits goes on whatever happens  @interrupt_arg: its argument */
 struct smx_client_config {
     const char *url, *api_key, *program;
     uint64_t timeout_ms;
     unsigned flags;
+    smx_interrupt_fn *interrupt;
+    void *interrupt_arg;
 };
 
 /** smx_client_open() - find (or start) the daemon and connect to it.

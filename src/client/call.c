@@ -179,6 +179,7 @@ static void set_deadlines(struct smx_client *c, const struct call *call, struct 
 
     conn->deadline_ns = ms == UINT64_MAX ? SMX_FOREVER : smx_deadline_in_ms(ms);
     conn->idle_ms = call->idle_ms;
+    conn->interrupt = c->interrupt;
 }
 
 int call_start(

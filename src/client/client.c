@@ -23,6 +23,7 @@ static int set_up(struct smx_client *c, const struct smx_client_config *config, 
 
     c->timeout_ms = config->timeout_ms ? config->timeout_ms : CLIENT_TIMEOUT_MS;
     c->flags = config->flags;
+    c->interrupt = (struct client_interrupt){ config->interrupt, config->interrupt_arg };
     r = copy_text(&c->program, config->program, err);
     if (r == 0)
         r = copy_text(&c->api_key, config->api_key, err);
@@ -70,8 +71,10 @@ int client_connect(
 {
     uint64_t soon = smx_deadline_in_ms(CLIENT_CONNECT_MS);
     int fd = -1;
-    int r = endpoint_connect(&c->at, SMX_MIN(deadline_ns, soon), &fd, err);
+    int r = endpoint_connect(&c->at, SMX_MIN(deadline_ns, soon), &c->interrupt, &fd, err);
 
+    if (r == -SMX_E_CANCELLED)
+        return r;
     if (r < 0 && r != -SMX_E_TIMEOUT && c->may_start)
         r = client_start(c, &fd, err);
     else if (r < 0) {

@@ -83,26 +83,44 @@ int endpoint_parse(const char *url, struct endpoint *ret, struct smx_err *err)
 /* --- waiting and connecting ---------------------------------------------------------------------
  */
 
-static int wait_fd(int fd, int events, uint64_t deadline_ns, struct smx_err *err)
+int client_interrupted(const struct client_interrupt *i, struct smx_err *err)
+{
+    if (!i->fn || i->fn(i->arg) == 0)
+        return 0;
+    return smx_err_set(err, SMX_E_CANCELLED, "the call was cancelled");
+}
+
+int client_poll_ms(uint64_t deadline_ns, const struct client_interrupt *i)
+{
+    uint64_t now = smx_now_ns();
+    uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+    uint64_t ms = left / SMX_NS_PER_MS + (left % SMX_NS_PER_MS != 0);
+
+    if (i->fn)
+        return (int)SMX_MIN(ms, CLIENT_TICK_MS);
+    return deadline_ns == SMX_FOREVER ? -1 : (int)SMX_MIN(ms, 1000000);
+}
+
+int client_wait_fd(
+    int fd, int events, uint64_t deadline_ns, const struct client_interrupt *i, struct smx_err *err)
 {
     for (;;) {
         struct pollfd p = { .fd = fd, .events = (short)events };
-        uint64_t now = smx_now_ns();
-        uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-        uint64_t ms = left / SMX_NS_PER_MS + (left % SMX_NS_PER_MS != 0);
-        int r = poll(&p, 1, deadline_ns == SMX_FOREVER ? -1 : (int)SMX_MIN(ms, 1000000));
+        int r = poll(&p, 1, client_poll_ms(deadline_ns, i));
 
         if (r > 0)
             return p.revents;
         if (r < 0 && errno != EINTR)
             return smx_err_errno(err, errno, "waiting for the daemon");
+        if (client_interrupted(i, err) < 0)
+            return -SMX_E_CANCELLED;
         if (r == 0 && deadline_ns != SMX_FOREVER && smx_now_ns() >= deadline_ns)
             return smx_err_set(err, SMX_E_TIMEOUT, "the daemon did not answer in time");
     }
 }
 
 static int connect_one(const struct sockaddr *addr, socklen_t len, uint64_t deadline_ns,
-    int *ret_fd, struct smx_err *err)
+    const struct client_interrupt *i, int *ret_fd, struct smx_err *err)
 {
     SMX_CLEANUP(smx_closep)
     int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -125,7 +143,7 @@ static int connect_one(const struct sockaddr *addr, socklen_t len, uint64_t dead
         }
         if (errno != EINPROGRESS && errno != EALREADY && errno != EISCONN)
             return smx_err_errno(err, errno, "connecting");
-        r = wait_fd(fd, POLLOUT, deadline_ns, err);
+        r = client_wait_fd(fd, POLLOUT, deadline_ns, i, err);
         if (r < 0)
             return r;
         if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) < 0 || failure)
@@ -145,8 +163,8 @@ static void tune_tcp(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
 }
 
-static int connect_tcp(
-    const struct endpoint *e, uint64_t deadline_ns, int *ret_fd, struct smx_err *err)
+static int connect_tcp(const struct endpoint *e, uint64_t deadline_ns,
+    const struct client_interrupt *i, int *ret_fd, struct smx_err *err)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
     struct addrinfo *list = NULL;
@@ -161,8 +179,8 @@ static int connect_tcp(
         return smx_err_set(err, SMX_E_UNAVAILABLE, "looking up %s: %s", e->host, gai_strerror(r));
     r = smx_err_set(err, SMX_E_UNAVAILABLE, "%s has no address", e->host);
     for (struct addrinfo *a = list; a; a = a->ai_next) {
-        r = connect_one(a->ai_addr, a->ai_addrlen, deadline_ns, ret_fd, err);
-        if (r == 0)
+        r = connect_one(a->ai_addr, a->ai_addrlen, deadline_ns, i, ret_fd, err);
+        if (r == 0 || r == -SMX_E_CANCELLED)
             break;
     }
     freeaddrinfo(list);
@@ -171,15 +189,15 @@ static int connect_tcp(
     return r;
 }
 
-int endpoint_connect(
-    const struct endpoint *e, uint64_t deadline_ns, int *ret_fd, struct smx_err *err)
+int endpoint_connect(const struct endpoint *e, uint64_t deadline_ns,
+    const struct client_interrupt *i, int *ret_fd, struct smx_err *err)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
     if (!e->unix_socket)
-        return connect_tcp(e, deadline_ns, ret_fd, err);
+        return connect_tcp(e, deadline_ns, i, ret_fd, err);
     memcpy(addr.sun_path, e->path, sizeof addr.sun_path);
-    return connect_one((const struct sockaddr *)&addr, sizeof addr, deadline_ns, ret_fd, err);
+    return connect_one((const struct sockaddr *)&addr, sizeof addr, deadline_ns, i, ret_fd, err);
 }
 
 /* --- a connection -------------------------------------------------------------------------------
@@ -229,7 +247,7 @@ int conn_wait(struct conn *c, int events, struct smx_err *err)
 
     if (c->idle_ms)
         deadline = SMX_MIN(deadline, smx_deadline_in_ms(c->idle_ms));
-    return wait_fd(c->fd, events, deadline, err);
+    return client_wait_fd(c->fd, events, deadline, &c->interrupt, err);
 }
 
 int conn_send(struct conn *c, const void *data, size_t n, bool watch_reply, struct smx_err *err)

@@ -217,7 +217,7 @@ static void push(struct smx_process *p, struct smx_view *in, bool *closed)
 }
 
 static int converse(struct smx_process *p, const struct smx_exec_spec *spec, struct result_box *b,
-    struct smx_err *err)
+    const struct client_interrupt *i, struct smx_err *err)
 {
     struct smx_view in = { spec->stdin_data, spec->stdin_bytes };
     bool closed = false;
@@ -232,8 +232,10 @@ static int converse(struct smx_process *p, const struct smx_exec_spec *spec, str
             return SMX_MIN(r, 0);
         if (!closed || smx_process_wants_write(p))
             f.events |= POLLOUT;
-        if (poll(&f, 1, -1) < 0 && errno != EINTR)
+        if (poll(&f, 1, client_poll_ms(SMX_FOREVER, i)) < 0 && errno != EINTR)
             return smx_err_errno(err, errno, "waiting for the command");
+        if (client_interrupted(i, err) < 0)
+            return -SMX_E_CANCELLED;
     }
 }
 
@@ -245,7 +247,7 @@ static int run_stream(struct smx_client *c, const char *id, const struct smx_exe
 
     if (r < 0)
         return r;
-    r = converse(p, spec, b, err);
+    r = converse(p, spec, b, &c->interrupt, err);
     smx_process_free(p);
     return r == 0 ? finish(b, err) : r;
 }

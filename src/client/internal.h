@@ -29,6 +29,13 @@ enum {
     CLIENT_IDLE_MS = 300000, /* idle connections older than this are not used again */
     CLIENT_IN_BYTES = 128 * 1024,
     CLIENT_REPLY_MAX = 64 * 1024 * 1024,
+    CLIENT_TICK_MS = 150, /* how often a call that waits asks whether it shall go on */
+};
+
+/* Who may end a call that waits. */
+struct client_interrupt {
+    smx_interrupt_fn *fn; /* NULL: nobody */
+    void *arg;
 };
 
 struct endpoint {
@@ -45,6 +52,7 @@ struct conn {
     uint64_t deadline_ns; /* of everything that waits */
     uint64_t idle_ms;     /* longest time without progress; 0: only the deadline */
     uint64_t last_used_ns;
+    struct client_interrupt interrupt;
     char *in; /* CLIENT_IN_BYTES */
     size_t at, end;
     /* the reply being read */
@@ -63,17 +71,26 @@ struct smx_client {
     char *url, *api_key, *program;
     uint64_t timeout_ms;
     unsigned flags;
+    struct client_interrupt interrupt;
     bool may_start; /* a daemon of ours: start it again when it ended */
     _Atomic(struct conn *) idle[CLIENT_IDLE_MAX];
 };
 
 /* --- conn.c: one connection, blocking with deadlines ------------------------------------------ */
 
+/* Waits for events of fd: the ready ones; -SMX_E_TIMEOUT; -SMX_E_CANCELLED. */
+int client_wait_fd(int fd, int events, uint64_t deadline_ns, const struct client_interrupt *i,
+    struct smx_err *err);
+/* 0, or -SMX_E_CANCELLED when the call that waits shall end. */
+int client_interrupted(const struct client_interrupt *i, struct smx_err *err);
+/* How long poll() may wait: to the deadline, and not past the next question. */
+int client_poll_ms(uint64_t deadline_ns, const struct client_interrupt *i);
+
 int endpoint_parse(const char *url, struct endpoint *ret, struct smx_err *err);
 int endpoint_unix(const char *path, struct endpoint *ret, struct smx_err *err);
 /* A connected non-blocking descriptor. */
-int endpoint_connect(
-    const struct endpoint *e, uint64_t deadline_ns, int *ret_fd, struct smx_err *err);
+int endpoint_connect(const struct endpoint *e, uint64_t deadline_ns,
+    const struct client_interrupt *i, int *ret_fd, struct smx_err *err);
 int conn_new(int fd, struct conn **ret, struct smx_err *err); /* takes fd, also on failure */
 void conn_free(struct conn *c);
 SMX_DEFINE_CLEANUP(struct conn, conn_free)

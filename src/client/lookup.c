@@ -97,7 +97,8 @@ static int use_places(struct smx_client *c, const struct places *p, struct smx_e
     for (size_t i = 0; i < p->n; i++) {
         r = endpoint_unix(p->paths[i], &c->at, err);
         if (r == 0)
-            r = endpoint_connect(&c->at, smx_deadline_in_ms(CLIENT_CONNECT_MS), &fd, err);
+            r = endpoint_connect(
+                &c->at, smx_deadline_in_ms(CLIENT_CONNECT_MS), &c->interrupt, &fd, err);
         if (r == 0) {
             c->may_start = i == 0 && !(c->flags & SMX_CLIENT_NO_START);
             r = set_url(c, /* url= */ NULL, err);

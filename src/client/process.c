@@ -24,6 +24,7 @@ enum {
 
 struct smx_process {
     int fd, wake_fd;
+    struct client_interrupt interrupt;
     bool tty, exited, closed;
     bool told; /* of the start */
     struct smx_buf in;
@@ -111,14 +112,16 @@ static int send_control(struct smx_process *p, struct smx_buf *text, struct smx_
     return SMX_MIN(r, 0);
 }
 
-/* Until writable, at most until the deadline. */
+/* Until writable, at most until the deadline; false when the caller shall not wait any more. */
 static bool wait_writable(struct smx_process *p, uint64_t deadline_ns)
 {
-    uint64_t now = smx_now_ns();
-    uint64_t ms = deadline_ns > now ? (deadline_ns - now) / SMX_NS_PER_MS + 1 : 0;
     struct pollfd f = { .fd = p->fd, .events = POLLOUT };
 
-    return now < deadline_ns && poll(&f, 1, (int)SMX_MIN(ms, 1000)) >= 0;
+    if (smx_now_ns() >= deadline_ns)
+        return false;
+    if (poll(&f, 1, client_poll_ms(deadline_ns, &p->interrupt)) < 0 && errno != EINTR)
+        return false;
+    return client_interrupted(&p->interrupt, /* err= */ NULL) == 0;
 }
 
 ssize_t smx_process_write(
@@ -315,16 +318,16 @@ static int wait_readable(struct smx_process *p, uint64_t deadline_ns, struct smx
 {
     struct pollfd f[2] = { { .fd = p->fd, .events = POLLIN },
         { .fd = p->wake_fd, .events = POLLIN } };
-    uint64_t now = smx_now_ns(), woken;
-    uint64_t ms = deadline_ns > now ? (deadline_ns - now) / SMX_NS_PER_MS + 1 : 0;
+    uint64_t woken;
 
-    if (now >= deadline_ns)
+    if (smx_now_ns() >= deadline_ns)
         return smx_err_set(err, SMX_E_TIMEOUT, "nothing came from the program in time");
     if (flush(p) > 0)
         f[0].events |= POLLOUT;
-    if (poll(f, 2, deadline_ns == SMX_FOREVER ? -1 : (int)SMX_MIN(ms, 1000000)) < 0 &&
-        errno != EINTR)
+    if (poll(f, 2, client_poll_ms(deadline_ns, &p->interrupt)) < 0 && errno != EINTR)
         return smx_err_errno(err, errno, "waiting for the program");
+    if (client_interrupted(&p->interrupt, err) < 0)
+        return -SMX_E_CANCELLED;
     if ((f[1].revents & POLLIN) && read(p->wake_fd, &woken, sizeof woken) < 0)
         return 0; /* another call took it */
     return 0;
@@ -383,6 +386,7 @@ static int upgrade_once(
         return r;
     conn->deadline_ns = smx_deadline_in_ms(c->timeout_ms);
     conn->idle_ms = 0;
+    conn->interrupt = c->interrupt;
     frame_key(key);
     frame_accept(key, accept);
     smx_buf_init(&head, SMX_HTTP_HEAD_MAX);
@@ -433,6 +437,7 @@ static int process_new(struct conn *conn, bool tty, struct smx_process **ret, st
     p->fd = smx_take_fd(&conn->fd);
     p->wake_fd = wake_fd;
     p->tty = tty;
+    p->interrupt = conn->interrupt;
     p->told = true;
     pthread_mutex_init(&p->lock, /* attr= */ NULL);
     smx_buf_init(&p->in, IN_MAX);

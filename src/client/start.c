@@ -126,7 +126,8 @@ static void pause_ms(unsigned ms)
     poll(NULL, 0, (int)ms);
 }
 
-static int wait_lock(int fd, uint64_t deadline_ns, struct smx_err *err)
+static int wait_lock(
+    int fd, uint64_t deadline_ns, const struct client_interrupt *i, struct smx_err *err)
 {
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
@@ -135,6 +136,8 @@ static int wait_lock(int fd, uint64_t deadline_ns, struct smx_err *err)
             return smx_err_set(
                 err, SMX_E_TIMEOUT, "another process is starting the daemon and does not finish");
         pause_ms(5);
+        if (client_interrupted(i, err) < 0)
+            return -SMX_E_CANCELLED;
     }
     return 0;
 }
@@ -148,8 +151,8 @@ static bool still_named(const char *path, int fd)
            named.st_dev == held.st_dev;
 }
 
-static int lock_start(
-    const char *socket_path, uint64_t deadline_ns, int *ret_fd, struct smx_err *err)
+static int lock_start(const char *socket_path, uint64_t deadline_ns,
+    const struct client_interrupt *i, int *ret_fd, struct smx_err *err)
 {
     SMX_CLEANUP(smx_freep) char *path = smx_asprintf("%s.lock", socket_path);
 
@@ -159,7 +162,7 @@ static int lock_start(
         int r = open_beside(socket_path, ".lock", O_RDWR, ret_fd, err);
 
         if (r == 0)
-            r = wait_lock(*ret_fd, deadline_ns, err);
+            r = wait_lock(*ret_fd, deadline_ns, i, err);
         if (r < 0 || still_named(path, *ret_fd))
             return r;
         smx_close(*ret_fd);
@@ -270,8 +273,10 @@ static int wait_for_answer(
     for (unsigned ms = 1;; ms = SMX_MIN(ms * 2, 20)) {
         struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
-        if (endpoint_connect(&c->at, deadline_ns, ret_fd, err) == 0)
+        if (endpoint_connect(&c->at, deadline_ns, &c->interrupt, ret_fd, err) == 0)
             return 0;
+        if (client_interrupted(&c->interrupt, err) < 0)
+            return -SMX_E_CANCELLED;
         if (pidfd < 0 || poll(&p, 1, (int)ms) > 0)
             return ended(c->at.path, err);
         if (smx_now_ns() >= deadline_ns)
@@ -292,10 +297,10 @@ int client_start(struct smx_client *c, int *ret_fd, struct smx_err *err)
     if (r == 0)
         r = make_dirs(c->at.path, err);
     if (r == 0)
-        r = lock_start(c->at.path, deadline_ns, &lock_fd, err);
+        r = lock_start(c->at.path, deadline_ns, &c->interrupt, &lock_fd, err);
     if (r < 0)
         return r;
-    if (endpoint_connect(&c->at, deadline_ns, ret_fd, err) == 0)
+    if (endpoint_connect(&c->at, deadline_ns, &c->interrupt, ret_fd, err) == 0)
         return 0; /* another client has just started it */
     r = open_beside(c->at.path, ".log", O_WRONLY | O_TRUNC | O_APPEND, &log_fd, err);
     if (r == 0)

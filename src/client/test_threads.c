@@ -135,6 +135,8 @@ static void *serve_one(void *arg)
         if (!strstr(head, "\r\n\r\n"))
             continue;
         n = 0;
+        if (strstr(head, "/silent"))
+            continue;
         if (strstr(head, "Upgrade: websocket")) {
             upgrade(fd, head);
             break;
@@ -260,6 +262,35 @@ TEST(a_child_does_not_use_its_parents_connections)
     call_often(&c);
     ASSERT_EQ(c.good, 2 * CALLS);
     ASSERT_EQ(s.connections, 2);
+    smx_client_close(client);
+    server_stop(&s);
+}
+
+/* --- an end before the answer -------------------------------------------------------------------
+ */
+
+static int third_time(void *arg)
+{
+    return ++*(unsigned *)arg == 3;
+}
+
+TEST(a_call_that_waits_ends_when_the_caller_says_so)
+{
+    unsigned asked = 0;
+    struct smx_client_config config = { .interrupt = third_time, .interrupt_arg = &asked };
+    struct smx_client *client = NULL;
+    struct smx_reply *reply = NULL;
+    struct smx_err err = { 0 };
+    struct server s;
+
+    ASSERT_TRUE(server_start(&s));
+    config.url = s.url;
+    ASSERT_OK(smx_client_open(&config, &client, &err), &err);
+    ASSERT_EQ(smx_request(client, "GET", "/silent", NULL, &reply, &err), -SMX_E_CANCELLED);
+    ASSERT_EQ(err.code, SMX_E_CANCELLED);
+    ASSERT_EQ(asked, 3);
+    ASSERT_OK(smx_request(client, "GET", "/x", NULL, &reply, &err), &err);
+    smx_reply_free(reply);
     smx_client_close(client);
     server_stop(&s);
 }
