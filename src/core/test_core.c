@@ -507,12 +507,12 @@ FIBER_TEST(what_the_provider_cannot_do_is_said)
     FIXTURE(f);
     SANDBOX(sb);
     struct provider_box *box;
-    int fd = -1;
+    struct http_client to;
 
     ASSERT_OK(fixture_open(&f), &f.err);
     ASSERT_OK(make(&f, NULL, &sb), &f.err);
     ASSERT_OK(sandbox_use_begin(sb, &box, &f.err), &f.err);
-    ASSERT_EQ(provider_dial(box, 80, &fd, in_ms(10), &f.err), -SMX_E_UNSUPPORTED);
+    ASSERT_EQ(provider_dial(box, 80, &to, in_ms(10), &f.err), -SMX_E_UNSUPPORTED);
     ASSERT_TRUE(strstr(f.err.msg, "fake") != NULL);
     sandbox_use_end(sb);
 }

@@ -33,29 +33,43 @@ static int failed(struct http_client *c, int r)
 
 /* --- the request --- */
 
-static bool has_host(const struct smx_buf *fields)
+/* Does one of the raw lines have that name? */
+static bool has_field(const struct smx_buf *lines, struct smx_view name)
 {
-    const char *line = fields && fields->len ? fields->data : NULL;
-    const char *end = line ? line + fields->len : NULL;
+    const char *line = lines && lines->len ? lines->data : NULL;
+    const char *end = line ? line + lines->len : NULL;
 
-    while (line && end - line >= 5) {
+    while (line && (size_t)(end - line) > name.n) {
         const char *lf = memchr(line, '\n', (size_t)(end - line));
 
-        if (strncasecmp(line, "host:", 5) == 0)
+        if (line[name.n] == ':' && strncasecmp(line, name.p, name.n) == 0)
             return true;
         line = lf ? lf + 1 : NULL;
     }
     return false;
 }
 
-static void write_head(struct smx_buf *out, const struct http_client_request *q)
+static bool has_host(const struct smx_buf *fields)
+{
+    return has_field(fields, SMX_VIEW("host"));
+}
+
+bool http_client_replaces(const struct http_client *c, struct smx_view name)
+{
+    return has_field(c->always, name);
+}
+
+static void write_head(
+    struct smx_buf *out, const struct http_client_request *q, const struct smx_buf *always)
 {
     char method[40];
 
     smx_view_copy(method, sizeof method, q->method);
     h1_write_request(out, method, q->target);
-    if (!has_host(q->fields))
+    if (!has_host(q->fields) && !has_host(always))
         h1_write_field(out, "Host", SMX_VIEW("localhost"));
+    if (always)
+        smx_buf_append(out, always->data, always->len);
     if (q->fields && q->fields->len > 0)
         smx_buf_append(out, q->fields->data, q->fields->len);
     out->failed = out->failed || (q->fields && q->fields->failed);
@@ -76,7 +90,7 @@ int http_client_request(
     assert(!c->reading && c->body.done);
     if (http_pool_buf_init(&out, 2 * SMX_HTTP_HEAD_MAX) < 0)
         return failed(c, smx_err_oom(err));
-    write_head(&out, q);
+    write_head(&out, q, c->always);
     c->method = q->kind;
     c->left_out = q->length == HTTP_CHUNKED ? HTTP_CHUNKED : q->length - q->n;
     c->sent = c->left_out == 0;

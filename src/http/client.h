@@ -16,11 +16,16 @@ struct http_client {
     enum h1_method method;
     uint64_t left_out;   /* of the request body; HTTP_CHUNKED: until http_client_finish() */
     struct io_fd *watch; /* a hang-up there cancels reads; NULL none */
+    /* Raw lines that each request carries, in place of fields of the same names that a relay would
+     * pass on: what a proxy in between needs. Borrowed; NULL none. */
+    const struct smx_buf *always;
     bool sent, reading, keep_alive, failed;
 };
 /* Takes fd, also on failure. */
 int http_client_init(struct http_client *c, int fd, struct smx_err *err);
 void http_client_done(struct http_client *c);
+/* A field of that name stands in c->always. */
+bool http_client_replaces(const struct http_client *c, struct smx_view name);
 
 /* [parks] sends a head. fields: raw lines made with h1_write_field(), or NULL; without a Host among
  * them "localhost" is sent. content_length: 0, a length, or HTTP_CHUNKED; the framing fields are

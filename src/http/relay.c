@@ -64,7 +64,7 @@ static void request_fields(struct relay *r, struct smx_buf *out)
 
         if (h1_hop_by_hop(head, f->name) || smx_view_ieq(f->name, "content-length") ||
             (smx_view_ieq(f->name, "expect") && !head->expect_continue) ||
-            dropped(r->opts, f->name))
+            dropped(r->opts, f->name) || http_client_replaces(r->c, f->name))
             continue;
         write_raw(out, f);
     }

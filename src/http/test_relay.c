@@ -50,6 +50,7 @@ struct relaying {
     struct upstream *up;          /* scripted, or */
     struct http_server *upserver; /* a server of ours */
     struct http_relay opts;
+    const struct smx_buf *always;
     int result;
     bool reusable, started;
     unsigned dials;
@@ -63,6 +64,7 @@ static int connect_upstream(struct relaying *r)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
         return -SMX_E_IO;
     result = http_client_init(&r->client, sv[0], /* err= */ NULL);
+    r->client.always = r->always;
     r->open = result == 0;
     if (r->upserver)
         return http_server_serve_fd(r->upserver, sv[1], "up", /* err= */ NULL);
@@ -159,6 +161,30 @@ FIBER_TEST(hop_by_hop_fields_stay)
     smx_free(got);
     smx_buf_done(&add);
     end_relaying(&r, s);
+}
+
+/* What a proxy before the upstream needs is sent with each request, and stands for what the client
+ * sent under these names. */
+FIBER_TEST(fields_of_a_connection_replace_the_clients)
+{
+    static const struct step steps[] = { { "\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n" },
+        { NULL, NULL } };
+    struct upstream u = scripted(steps, /* keep_open= */ true);
+    struct smx_buf always;
+    struct relaying r = { .up = &u, .always = &always };
+    struct http_server *s = server_of(relay_handler, &r);
+    char *got;
+
+    smx_buf_init(&always, 1024);
+    h1_write_field(&always, "Host", SMX_VIEW("proxy"));
+    h1_write_field(&always, "X-Key", SMX_VIEW("ours"));
+    got = raw_through(s, "GET / HTTP/1.1\r\nHost: app\r\nx-key: theirs\r\nX-Key2: kept\r\n"
+                         "Connection: close\r\n\r\n");
+    ASSERT_TRUE(got && smx_starts(got, "HTTP/1.1 204"));
+    ASSERT_STR(u.got.data, "GET / HTTP/1.1\r\nHost: proxy\r\nX-Key: ours\r\nX-Key2: kept\r\n\r\n");
+    smx_free(got);
+    end_relaying(&r, s);
+    smx_buf_done(&always);
 }
 
 /* A client that half-closes has left, as far as a relay can tell; so these keep their side open. */

@@ -308,10 +308,10 @@ void provider_write_abort(struct provider_writer *w)
         ops_of(w)->data->write_abort(w);
 }
 
-int provider_dial(
-    struct provider_box *box, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err)
+int provider_dial(struct provider_box *box, uint16_t port, struct http_client *to,
+    uint64_t deadline, struct smx_err *err)
 {
-    return DATA_CALL(box, dial, "connect to ports", port, ret_fd, deadline, err);
+    return DATA_CALL(box, dial, "connect to ports", port, to, deadline, err);
 }
 
 int provider_envd_get(

@@ -294,9 +294,9 @@ struct provider_data_ops {
     int (*write_commit)(struct provider_writer *w, uint64_t deadline, struct smx_err *err);
     void (*write_abort)(struct provider_writer *w);
 
-    /* A connected descriptor to a port inside, owned by the caller; port 0: the sandbox's envd.
-     * -SMX_E_PORT_CLOSED when nothing listens. */
-    int (*dial)(struct provider_box *box, uint16_t port, int *ret_fd, uint64_t deadline,
+    /* Connects an HTTP client to a port inside; port 0: the sandbox's envd. to is made ready, and
+     * is used before the box is detached. -SMX_E_PORT_CLOSED when nothing listens. */
+    int (*dial)(struct provider_box *box, uint16_t port, struct http_client *to, uint64_t deadline,
         struct smx_err *err);
     /* An HTTP client to the sandbox's envd from its pool of kept connections, for relays: the bytes
      * go through unparsed. Give it back with put; one that is not reusable is closed there. */
@@ -388,8 +388,8 @@ int provider_write_open(struct provider_box *box, const char *path, const char *
 int provider_write(struct provider_writer *w, const void *data, size_t n, struct smx_err *err);
 int provider_write_commit(struct provider_writer *w, uint64_t deadline, struct smx_err *err);
 void provider_write_abort(struct provider_writer *w); /* accepts NULL */
-int provider_dial(
-    struct provider_box *box, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err);
+int provider_dial(struct provider_box *box, uint16_t port, struct http_client *to,
+    uint64_t deadline, struct smx_err *err);
 int provider_envd_get(
     struct provider_box *box, struct http_client **ret, uint64_t deadline, struct smx_err *err);
 void provider_envd_put(struct provider_box *box, struct http_client *c);

@@ -41,7 +41,7 @@ FIBER_TEST(an_empty_slot_is_unsupported)
     struct provider_file file;
     struct smx_err err;
     size_t n = 0;
-    int fd = -1;
+    struct http_client to;
 
     ASSERT_OK(provider_open(&plain, io_loop_self(), NULL, &host, &p, &err), &err);
     ASSERT_EQ(provider_validate(p, &check, 0, &err), -SMX_E_UNSUPPORTED);
@@ -49,7 +49,7 @@ FIBER_TEST(an_empty_slot_is_unsupported)
     ASSERT_EQ(provider_pause(box, 0, &err), -SMX_E_UNSUPPORTED);
     ASSERT_STR(err.msg, "runtime 'plain' cannot pause a sandbox");
     ASSERT_EQ(provider_stat(box, "/", NULL, &file, 0, &err), -SMX_E_UNSUPPORTED);
-    ASSERT_EQ(provider_dial(box, 80, &fd, 0, &err), -SMX_E_UNSUPPORTED);
+    ASSERT_EQ(provider_dial(box, 80, &to, 0, &err), -SMX_E_UNSUPPORTED);
     ASSERT_EQ(provider_capabilities(p), 0);
     ASSERT_FALSE(provider_shed(p));
 }

@@ -19,8 +19,8 @@ struct agent {
     int peer;
 };
 
-static int dial(
-    struct envd_box *b, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err)
+static int dial(struct envd_box *b, uint16_t port, struct http_client *to,
+    uint64_t deadline, struct smx_err *err)
 {
     struct agent *a = (struct agent *)(void *)b;
     int sv[2];
@@ -31,8 +31,7 @@ static int dial(
     shutdown(sv[1], SHUT_WR);
     smx_close(a->peer);
     a->peer = sv[1];
-    *ret_fd = sv[0];
-    return 0;
+    return http_client_init(to, sv[0], err);
 }
 
 static const struct provider_ops ops = {

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 
-#include "base/fd.h"
 #include "http/client.h"
 #include "json/json.h"
 
@@ -161,17 +160,10 @@ static int relay_to(
 {
     static const char *const drop[] = { TRAFFIC_TOKEN_FIELD, NULL };
     struct http_relay opts = { .drop = drop };
-    struct http_client *client = NULL;
-    int fd, r = provider_dial(box, port, &fd, smx_deadline_in_ms(DIAL_TIMEOUT_MS), err);
+    struct http_client *client = http_alloc(x, sizeof *client);
+    int r = client ? provider_dial(box, port, client, smx_deadline_in_ms(DIAL_TIMEOUT_MS), err)
+                   : smx_err_oom(err);
 
-    if (r < 0)
-        return r;
-    client = http_alloc(x, sizeof *client);
-    if (!client) {
-        smx_close(fd);
-        return smx_err_oom(err);
-    }
-    r = http_client_init(client, fd, err);
     if (r < 0)
         return r;
     r = http_relay(x, client, &opts, err);

@@ -28,10 +28,13 @@ struct envd_box {
     struct envd_idle *idle;
     struct smx_list kept; /* of struct envd_conn, the most recently used last */
     size_t n_kept;
-    /* [parks] a connected descriptor; port 0: envd itself. */
-    int (*dial)(
-        struct envd_box *b, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err);
-    const char *base; /* where relative paths start; static */
+    /* [parks] connects an HTTP client that is not initialised yet; port 0: envd itself. */
+    int (*dial)(struct envd_box *b, uint16_t port, struct http_client *to, uint64_t deadline,
+        struct smx_err *err);
+    /* What envd is told when the caller named nothing, because its own defaults are for those who
+     * speak its protocol: where relative paths and processes start, and who they belong to. Static;
+     * NULL: envd's own. */
+    const char *base, *user;
 };
 void envd_box_init(struct envd_box *b, const struct provider_ops *ops, struct envd_idle *idle);
 void envd_box_forget(struct envd_box *b); /* closes its idle connections: it was stopped or moved */

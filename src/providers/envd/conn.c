@@ -1,8 +1,6 @@
 /* conn.c - kept connections to envd. One loop's thread; nothing here but dialling parks. */
 #include "providers/envd/internal.h"
 
-#include "base/fd.h"
-
 static void unlink_idle(struct envd_conn *c)
 {
     smx_list_del(&c->box_link);
@@ -88,21 +86,15 @@ void envd_box_forget(struct envd_box *b)
 static int dial_new(
     struct envd_box *b, struct envd_conn **ret, uint64_t deadline, struct smx_err *err)
 {
-    struct envd_conn *c;
-    int fd = -1, r;
+    struct envd_conn *c = smx_alloc(sizeof *c);
+    int r;
 
-    r = b->dial(b, /* port= */ 0, &fd, deadline, err);
-    if (r < 0)
-        return r;
-    c = smx_alloc(sizeof *c);
-    if (!c) {
-        smx_close(fd);
+    if (!c)
         return smx_err_oom(err);
-    }
     c->box = b;
     smx_list_init(&c->box_link);
     smx_list_init(&c->lru_link);
-    r = http_client_init(&c->http, fd, err);
+    r = b->dial(b, /* port= */ 0, &c->http, deadline, err);
     if (r < 0) {
         smx_free(c);
         return r;

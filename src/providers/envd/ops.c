@@ -1,12 +1,12 @@
 /* ops.c - the data plane of runtimes whose sandboxes speak envd. */
 #include "providers/envd/internal.h"
 
-static int dial(
-    struct provider_box *box, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err)
+static int dial(struct provider_box *box, uint16_t port, struct http_client *to, uint64_t deadline,
+    struct smx_err *err)
 {
     struct envd_box *b = envd_box_of(box);
 
-    return b->dial(b, port, ret_fd, deadline, err);
+    return b->dial(b, port, to, deadline, err);
 }
 
 static int get(

@@ -19,8 +19,8 @@ struct scripted {
     struct smx_err err;
 };
 
-static int scripted_dial(
-    struct envd_box *b, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err)
+static int scripted_dial(struct envd_box *b, uint16_t port, struct http_client *to,
+    uint64_t deadline, struct smx_err *err)
 {
     struct scripted *s = (struct scripted *)(void *)b;
     int sv[2];
@@ -38,8 +38,7 @@ static int scripted_dial(
         io_fd_done(&s->peer);
         io_fd_init(&s->peer, sv[1], NULL);
     }
-    *ret_fd = sv[0];
-    return 0;
+    return http_client_init(to, sv[0], err);
 }
 
 static const struct provider_ops scripted_ops = {

@@ -7,19 +7,20 @@
 
 static const char workspace[] = "/workspace";
 
-static int dial(
-    struct envd_box *b, uint16_t port, int *ret_fd, uint64_t deadline, struct smx_err *err)
+static int dial(struct envd_box *b, uint16_t port, struct http_client *to, uint64_t deadline,
+    struct smx_err *err)
 {
     struct provider_box *box = (struct provider_box *)(void *)b;
     struct engine_request req = {
         .op = port ? ENGINE_OP_CONNECT_PORT : ENGINE_OP_CONNECT_AGENT, .id = box->id, .port = port
     };
     struct engine_reply reply;
-    int r = engine_ask(box->l, &req, &reply, ret_fd, deadline, err);
+    int fd = -1, r = engine_ask(box->l, &req, &reply, &fd, deadline, err);
 
-    if (r == 0)
-        json_free(&engine_reply_table, &reply);
-    return r;
+    if (r < 0)
+        return r;
+    json_free(&engine_reply_table, &reply);
+    return http_client_init(to, fd, err);
 }
 
 /* --- opening ------------------------------------------------------------------------------- */

@@ -258,7 +258,7 @@ FIBER_TEST(create_sets_the_agent_up)
     struct provider_box *box = NULL;
     struct provider_process_list l = { 0 };
     struct provider_stats stats = { 0 };
-    int fd = -1;
+    struct http_client to;
 
     BENCH(b);
     ASSERT_OK(make(&b, &info, &box), &b.err);
@@ -275,7 +275,7 @@ FIBER_TEST(create_sets_the_agent_up)
     ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 1); /* one connection served both */
     ASSERT_OK(provider_stats(box, &stats, in_ms(1000), &b.err), &b.err);
     ASSERT_TRUE(stats.pids == 3 && stats.oom_kills == 1);
-    ASSERT_EQ(provider_dial(box, 80, &fd, in_ms(1000), &b.err), -SMX_E_PORT_CLOSED);
+    ASSERT_EQ(provider_dial(box, 80, &to, in_ms(1000), &b.err), -SMX_E_PORT_CLOSED);
     ASSERT_OK(provider_set_deadline(box, 0, in_ms(1000), &b.err), &b.err);
     ASSERT_FALSE(b.e.last_has_deadline);
     ASSERT_OK(provider_set_deadline(box, smx_now_unix_ms() + 5000, in_ms(1000), &b.err), &b.err);
