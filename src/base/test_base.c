@@ -214,6 +214,14 @@ TEST(times_round_trip)
     ASSERT_TRUE(smx_rfc3339_parse(text, &back));
     ASSERT_EQ(back, INT64_C(1795474973042));
     ASSERT_FALSE(smx_rfc3339_parse("yesterday", &back));
+    smx_rfc3339_format_ns(text, INT64_C(1795474973042013007));
+    ASSERT_STR(text, "2026-11-23T23:02:53.042013007Z");
+    ASSERT_TRUE(smx_rfc3339_parse_ns(text, &back));
+    ASSERT_EQ(back, INT64_C(1795474973042013007));
+    ASSERT_TRUE(smx_rfc3339_parse_ns("2026-11-24T00:52:53.5+02:30", &back));
+    ASSERT_EQ(back, INT64_C(1795472573500000000));
+    ASSERT_FALSE(smx_rfc3339_parse_ns("2026-11-24T00:52:53+2:3x", &back));
+    ASSERT_FALSE(smx_rfc3339_parse_ns("9999999-11-24T00:52:53Z", &back));
     ASSERT_TRUE(smx_deadline_in_ms(UINT64_MAX) == SMX_FOREVER);
 }
 

@@ -81,6 +81,14 @@ enum sandbox_lifetime {
     SANDBOX_LIFETIME_ABSOLUTE, /* lifetime_s after it was set, resumed or started */
 };
 
+/* What the end of a lifetime does. */
+enum sandbox_on_timeout {
+    SANDBOX_KILL,
+    SANDBOX_PAUSE, /* processes are kept */
+    SANDBOX_STOP,  /* files are kept */
+};
+enum { SANDBOX_DIALECT_MAX = 16 * 1024, SANDBOX_WAKE_S = 300 };
+
 /* Read-only outside core; a pointer got from a call below is a reference of the caller's, to be
  * given back with sandbox_unref(). Fields may change at every park. */
 struct sandbox {
@@ -104,6 +112,12 @@ struct sandbox {
     uint64_t capabilities;                /* PROVIDER_BIT()s */
     uint32_t generation;                  /* of its tokens */
     uint64_t serial;                      /* order of creation, for cursors */
+    int64_t created_unix_ns;              /* no two of a server have the same, later ones a later */
+    enum sandbox_on_timeout on_timeout;
+    bool auto_resume;     /* a call to it while it is paused resumes it: sandbox_wake() */
+    bool open_envd;       /* its envd asks for no token */
+    bool private_traffic; /* its ports ask for the traffic token */
+    char *dialect;        /* JSON text that a front end keeps with it; NULL: none */
 };
 struct sandbox *sandbox_ref(struct sandbox *sb);
 void sandbox_unref(struct sandbox *sb); /* accepts NULL */
@@ -119,6 +133,9 @@ struct core_create_spec {
     bool has_timeout; /* false: sliding default; true: timeout_s, 0 = none */
     uint64_t timeout_s;
     struct provider_resources resources; /* 0: defaults */
+    enum sandbox_on_timeout on_timeout;  /* -SMX_E_UNSUPPORTED where the runtime cannot do it */
+    bool auto_resume, open_envd, private_traffic;
+    const char *dialect; /* at most SANDBOX_DIALECT_MAX bytes; NULL: none */
     /* As given to core_idem_begin(), so that recovery can adopt; NULL: none. */
     const char *idempotency_scope, *idempotency_key;
 };
@@ -154,6 +171,10 @@ struct core_page {
 int core_list(
     struct core *c, const struct core_filter *f, struct core_page *ret, struct smx_err *err);
 void core_page_done(struct core_page *p);
+/* Every sandbox that has a row and is not deleted, in the order of creation; fn does not park and
+ * takes a reference of what it keeps. False of fn ends it. Returns how many fn was called for. */
+typedef bool(core_each_fn)(struct sandbox *sb, void *arg);
+int core_each(struct core *c, core_each_fn *fn, void *arg);
 
 struct core_patch {
     bool has_timeout;
@@ -171,6 +192,10 @@ int sandbox_start(struct sandbox *sb, struct smx_err *err); /* from stopped; res
 int sandbox_stop(struct sandbox *sb, struct smx_err *err);
 int sandbox_pause(struct sandbox *sb, struct smx_err *err);
 int sandbox_resume(struct sandbox *sb, struct smx_err *err);
+/* [parks] for a call that comes to a sandbox: 0 when it runs. A paused one with auto_resume is
+ * resumed (a stopped one started) once for all who ask, and lives SANDBOX_WAKE_S from then on when
+ * its lifetime is absolute. Else -SMX_E_STATE. */
+int sandbox_wake(struct sandbox *sb, struct smx_err *err);
 /* [parks] returns when it is gone at the provider and in the registry. Provider down: an error, and
  * the record is kept. */
 int sandbox_delete(struct sandbox *sb, struct smx_err *err);
@@ -183,6 +208,9 @@ int sandbox_delete(struct sandbox *sb, struct smx_err *err);
  * deleted meanwhile (calls then fail). Cheap: no database, no park. */
 int sandbox_use_begin(struct sandbox *sb, struct provider_box **ret_box, struct smx_err *err);
 void sandbox_use_end(struct sandbox *sb);
+/* The same without being a use: the lifetime runs on. For output that is read for nobody. */
+int sandbox_hold_begin(struct sandbox *sb, struct provider_box **ret_box, struct smx_err *err);
+void sandbox_hold_end(struct sandbox *sb);
 int sandbox_stats(
     struct sandbox *sb, struct provider_stats *ret, struct smx_err *err); /* [parks] */
 
@@ -191,6 +219,9 @@ int sandbox_stats(
 enum { SANDBOX_TOKEN_SIZE = 64 };
 void sandbox_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE]);
 bool sandbox_token_check(const struct sandbox *sb, const char *token); /* constant time */
+/* The same for its ports, when private_traffic. */
+void sandbox_traffic_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE]);
+bool sandbox_traffic_token_check(const struct sandbox *sb, const char *token);
 
 /* --- a sandbox's log ----------------------------------------------------------------------- */
 

@@ -88,6 +88,22 @@ static int usable(struct core_rt *rt, struct smx_err *err)
     return 0;
 }
 
+/* What a runtime cannot do at the end of a lifetime is said now, not then. */
+static int policy_check(
+    struct core_rt *rt, const struct core_create_spec *spec, struct smx_err *err)
+{
+    if (spec->dialect && strlen(spec->dialect) > SANDBOX_DIALECT_MAX)
+        return smx_err_set(err, SMX_E_TOO_LARGE,
+            "what is to be kept with the sandbox has more than %d bytes", SANDBOX_DIALECT_MAX);
+    if (spec->on_timeout == SANDBOX_PAUSE && !provider_can(rt->provider, PROVIDER_PAUSE_RESUME))
+        return smx_err_set(
+            err, SMX_E_UNSUPPORTED, "runtime '%s' cannot pause sandboxes", rt->cfg.name);
+    if (spec->on_timeout == SANDBOX_STOP && !provider_can(rt->provider, PROVIDER_STOP_START))
+        return smx_err_set(
+            err, SMX_E_UNSUPPORTED, "runtime '%s' cannot stop sandboxes", rt->cfg.name);
+    return 0;
+}
+
 int create_check(struct core *c, const struct core_create_spec *spec, struct core_rt **ret_rt,
     struct smx_err *err)
 {
@@ -115,6 +131,8 @@ int create_check(struct core *c, const struct core_create_spec *spec, struct cor
     if (r == 0)
         r = usable(rt, err);
     if (r == 0)
+        r = policy_check(rt, spec, err);
+    if (r == 0)
         *ret_rt = rt;
     return r;
 }
@@ -136,12 +154,14 @@ static int copy_texts(struct sbx *b, const struct core_create_spec *spec, struct
         sb->name = smx_strdup(spec->name);
     if (spec->project_id)
         sb->project_id = smx_strdup(spec->project_id);
+    if (spec->dialect)
+        sb->dialect = smx_strdup(spec->dialect);
     if (spec->idempotency_key && spec->idempotency_scope) {
         b->idem_scope = smx_strdup(spec->idempotency_scope);
         b->idem_key = smx_strdup(spec->idempotency_key);
     }
     if (!sb->template || !b->metadata_json || (spec->name && !sb->name) ||
-        (spec->project_id && !sb->project_id) ||
+        (spec->project_id && !sb->project_id) || (spec->dialect && !sb->dialect) ||
         (spec->idempotency_key && spec->idempotency_scope && !(b->idem_scope && b->idem_key)))
         return smx_err_oom(err);
     sb->n_metadata = spec->n_metadata;
@@ -150,6 +170,17 @@ static int copy_texts(struct sbx *b, const struct core_create_spec *spec, struct
         pairs_copy(&b->env, spec->env, spec->n_env) < 0)
         return smx_err_oom(err);
     return 0;
+}
+
+/* Nanoseconds that only grow: what is made later shows a later time, whatever the clock does. */
+static void set_created(struct sbx *b)
+{
+    struct core *c = b->core;
+    int64_t now = smx_now_unix_ns();
+
+    c->created_last_ns = SMX_MAX(now, c->created_last_ns + 1000);
+    b->pub.created_unix_ns = c->created_last_ns;
+    b->pub.created_unix_ms = b->pub.updated_unix_ms = now / (int64_t)SMX_NS_PER_MS;
 }
 
 static int make_object(struct core *c, struct core_rt *rt, const struct core_create_spec *spec,
@@ -172,7 +203,11 @@ static int make_object(struct core *c, struct core_rt *rt, const struct core_cre
     smx_random(random, sizeof random);
     smx_hex_encode(b->token, random, sizeof random);
     smx_strcpy(b->pub.provider_id, sizeof b->pub.provider_id, b->pub.id);
-    b->pub.created_unix_ms = b->pub.updated_unix_ms = smx_now_unix_ms();
+    set_created(b);
+    b->pub.on_timeout = spec->on_timeout;
+    b->pub.auto_resume = spec->auto_resume;
+    b->pub.open_envd = spec->open_envd;
+    b->pub.private_traffic = spec->private_traffic;
     b->pub.resources = spec->resources;
     b->pub.generation = 1;
     lifetime_set(b, spec->has_timeout, spec->timeout_s);
@@ -232,6 +267,12 @@ static void give_up(struct sbx *b, int why)
         sbx_remove(b);
 }
 
+static const enum provider_at_expiry at_expiry[] = {
+    [SANDBOX_KILL] = PROVIDER_AT_EXPIRY_KILL,
+    [SANDBOX_PAUSE] = PROVIDER_AT_EXPIRY_PAUSE,
+    [SANDBOX_STOP] = PROVIDER_AT_EXPIRY_STOP,
+};
+
 static int call_provider(struct sbx *b, const struct core_create_spec *spec, struct smx_err *err)
 {
     struct provider_create_spec ps = { .id = b->pub.id,
@@ -244,7 +285,8 @@ static int call_provider(struct sbx *b, const struct core_create_spec *spec, str
         .n_metadata = b->pub.n_metadata,
         .project_id = b->pub.project_id,
         .password = spec->password,
-        .expires_unix_ms = b->pub.expires_unix_ms };
+        .expires_unix_ms = b->pub.expires_unix_ms,
+        .at_expiry = at_expiry[b->pub.on_timeout] };
     struct provider_info info = { 0 };
     int r = provider_create(
         b->rt->provider, &ps, &info, &b->box, smx_deadline_in_ms(CREATE_TIMEOUT_MS), err);

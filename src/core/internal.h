@@ -64,6 +64,7 @@ struct core {
     char runtime_setting[32]; /* as compared at boot: trimmed, lower case */
     struct io_sem switching;
     uint64_t max_lifetime_s, default_lifetime_s;
+    int64_t created_last_ns; /* of the sandbox made last: the next is later */
     struct smx_map by_id, by_name;
     struct smx_list all; /* of struct sbx, by serial */
     struct core_event_ring events;
@@ -101,7 +102,7 @@ struct sbx {
     size_t n_env;
     char *idem_scope, *idem_key;
     struct provider_box *box; /* NULL: not attached */
-    unsigned uses;
+    unsigned uses, holds;
     bool detach;        /* the box goes with the last use */
     struct io_sem lock; /* one transition at a time */
     uint64_t moved_ns;  /* when the lock was last given back */
@@ -148,6 +149,8 @@ int sandbox_lock(struct sbx *b, struct smx_err *err); /* [parks] a reference is 
 void sandbox_unlock(struct sbx *b);
 /* With the lock held: gone at the provider and in the registry. */
 int sandbox_delete_locked(struct sbx *b, const char *reason, struct smx_err *err);
+/* With the lock held: what its on_timeout says. */
+int sandbox_expire_locked(struct sbx *b, struct smx_err *err);
 void sandbox_flush_dirty(struct core *c);
 /* The provider says that it changed; with the lock held. */
 void sandbox_follow(struct sbx *b, enum provider_box_state state, const char *reason);

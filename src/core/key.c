@@ -62,13 +62,13 @@ int secrets_load(struct core *c, struct smx_err *err)
     return r;
 }
 
-void sandbox_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE])
+static void derive(const struct sandbox *sb, const char *label, char out[SANDBOX_TOKEN_SIZE])
 {
     const struct core *c = sbx_of_const(sb)->core;
     unsigned char mac[EVP_MAX_MD_SIZE];
     char text[64];
     unsigned n = 0;
-    int len = snprintf(text, sizeof text, "sandbox:%s:%u", sb->id, sb->generation);
+    int len = snprintf(text, sizeof text, "%s:%s:%u", label, sb->id, sb->generation);
 
     HMAC(EVP_sha256(), c->secret, sizeof c->secret, (const unsigned char *)text, (size_t)len, mac,
         &n);
@@ -78,12 +78,32 @@ void sandbox_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE])
         *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
 }
 
-bool sandbox_token_check(const struct sandbox *sb, const char *token)
+static bool check(const struct sandbox *sb, const char *label, const char *token)
 {
     char want[SANDBOX_TOKEN_SIZE];
 
-    sandbox_token(sb, want);
+    derive(sb, label, want);
     return strlen(token) == strlen(want) && smx_equal_ct(token, want, strlen(want));
+}
+
+void sandbox_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE])
+{
+    derive(sb, "sandbox", out);
+}
+
+bool sandbox_token_check(const struct sandbox *sb, const char *token)
+{
+    return check(sb, "sandbox", token);
+}
+
+void sandbox_traffic_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE])
+{
+    derive(sb, "traffic", out);
+}
+
+bool sandbox_traffic_token_check(const struct sandbox *sb, const char *token)
+{
+    return check(sb, "traffic", token);
 }
 
 /* --- keys ---------------------------------------------------------------------------------- */

@@ -117,11 +117,11 @@ static void expire_fiber(void *arg)
     if (sandbox_lock(b, &err) == 0) {
         lifetime_refresh(b);
         if (b->pub.expires_unix_ms != 0 && b->pub.expires_unix_ms <= smx_now_unix_ms()) {
-            int r = sandbox_delete_locked(b, "expired", &err);
+            int r = sandbox_expire_locked(b, &err);
 
             if (r == 0)
                 metrics_add(metrics_series(b->core->m.expired, NULL), 1);
-            else if (b->pub.state != SANDBOX_DELETED)
+            else if (b->pub.state != SANDBOX_DELETED && b->pub.expires_unix_ms != 0)
                 io_timer_arm(&b->expiry, b->core->loop, smx_deadline_in_ms(RETRY_MS));
         } else if (b->pub.state != SANDBOX_DELETED) {
             arm_timer(b);

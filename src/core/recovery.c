@@ -30,7 +30,8 @@ static int texts_of_row(struct sbx *b, const struct store_sandbox *row, struct s
         const char *from;
     } copy[] = { { &sb->name, row->name }, { &sb->template, row->template },
         { &sb->project_id, row->project_id }, { &b->metadata_json, row->metadata },
-        { &b->idem_scope, row->idem_scope }, { &b->idem_key, row->idem_key } };
+        { &b->idem_scope, row->idem_scope }, { &b->idem_key, row->idem_key },
+        { &sb->dialect, row->dialect } };
     int r;
 
     for (size_t i = 0; i < SMX_ARRAY_LEN(copy); i++) {
@@ -67,6 +68,12 @@ static void numbers_of_row(struct sbx *b, const struct store_sandbox *row)
     sb->limits_hard = row->limits_hard;
     sb->internet = row->internet;
     sb->generation = row->generation;
+    sb->created_unix_ns = row->created_ns;
+    sb->on_timeout = (enum sandbox_on_timeout)row->on_timeout;
+    sb->auto_resume = row->auto_resume;
+    sb->open_envd = row->open_envd;
+    sb->private_traffic = row->private_traffic;
+    b->core->created_last_ns = SMX_MAX(b->core->created_last_ns, row->created_ns);
 }
 
 static int load_row(void *ctx, const struct store_sandbox *row, struct smx_err *err)

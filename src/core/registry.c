@@ -125,13 +125,14 @@ void sandbox_unref(struct sandbox *sb)
     smx_free(sb->name);
     smx_free(sb->template);
     smx_free(sb->project_id);
+    smx_free(sb->dialect);
     log_done(&b->log);
     smx_free(b);
 }
 
 void sbx_detach(struct sbx *b)
 {
-    if (b->uses > 0) {
+    if (b->uses + b->holds > 0) {
         b->detach = true;
         return;
     }
@@ -295,6 +296,23 @@ int core_list(
     }
     *ret = page;
     return 0;
+}
+
+int core_each(struct core *c, core_each_fn *fn, void *arg)
+{
+    int n = 0;
+
+    SMX_LIST_FOREACH(it, &c->all) {
+        struct sbx *b = SMX_LIST_ENTRY(it, struct sbx, all);
+
+        if (b->pub.serial == 0 || b->pub.state == SANDBOX_DELETED)
+            continue;
+        lifetime_refresh(b);
+        n++;
+        if (!fn(&b->pub, arg))
+            break;
+    }
+    return n;
 }
 
 void core_page_done(struct core_page *p)

@@ -95,7 +95,13 @@ static void fill_row(
         .limits_hard = sb->limits_hard,
         .internet = sb->internet,
         .reason = reason,
-        .generation = sb->generation };
+        .generation = sb->generation,
+        .created_ns = sb->created_unix_ns,
+        .on_timeout = (int)sb->on_timeout,
+        .auto_resume = sb->auto_resume,
+        .open_envd = sb->open_envd,
+        .private_traffic = sb->private_traffic,
+        .dialect = sb->dialect };
     smx_strcpy(row->id, sizeof row->id, sb->id);
 }
 
@@ -270,7 +276,8 @@ static void change_lifetime(struct sbx *b, bool runs)
 }
 
 /* from -> via -> to, or back to from when the provider refuses. The lock is held. */
-static int change(struct sbx *b, const struct change *ch, struct smx_err *err)
+static int change_for(
+    struct sbx *b, const struct change *ch, const char *reason, struct smx_err *err)
 {
     enum sandbox_state from = b->pub.state;
     uint64_t begun = smx_now_ns();
@@ -286,12 +293,17 @@ static int change(struct sbx *b, const struct change *ch, struct smx_err *err)
     r = ch->call(b->box, smx_deadline_in_ms(CHANGE_TIMEOUT_MS), err);
     if (r == 0)
         change_lifetime(b, ch->to == SANDBOX_RUNNING);
-    sandbox_move(b, r == 0 ? ch->to : from, "", MOVE_FACT, &ignored);
+    sandbox_move(b, r == 0 ? ch->to : from, r == 0 ? reason : "", MOVE_FACT, &ignored);
     io_shield_end();
     core_account(b->rt, ch->op, r, begun);
     if (r == -SMX_E_AMBIGUOUS || r == -SMX_E_TIMEOUT)
         recovery_start(b->rt); /* the provider tells which of both it is */
     return r;
+}
+
+static int change(struct sbx *b, const struct change *ch, struct smx_err *err)
+{
+    return change_for(b, ch, "", err);
 }
 
 static const struct change starting = { "start", "started", SANDBOX_STARTING, SANDBOX_RUNNING,
@@ -373,6 +385,50 @@ int sandbox_resume(struct sandbox *sb, struct smx_err *err)
     return simple(sb, &resuming, 1u << SANDBOX_PAUSED, err);
 }
 
+static bool wakes(const struct sandbox *sb)
+{
+    return sb->auto_resume && (sb->state == SANDBOX_PAUSED || sb->state == SANDBOX_STOPPED);
+}
+
+/* Its lifetime is set before it runs, so that the change arms and tells the runtime the right one.
+ */
+static int wake_locked(struct sbx *b, struct smx_err *err)
+{
+    enum sandbox_lifetime lifetime = b->pub.lifetime;
+    uint64_t lifetime_s = b->pub.lifetime_s;
+    int r;
+
+    if (b->pub.state == SANDBOX_RUNNING)
+        return 0;
+    if (!wakes(&b->pub))
+        return refuse(b, "used", err);
+    if (lifetime == SANDBOX_LIFETIME_ABSOLUTE)
+        lifetime_set(b, /* has_timeout= */ true, SANDBOX_WAKE_S);
+    r = start_locked(b, err);
+    if (r < 0) {
+        b->pub.lifetime = lifetime;
+        b->pub.lifetime_s = lifetime_s;
+    }
+    return r;
+}
+
+int sandbox_wake(struct sandbox *sb, struct smx_err *err)
+{
+    struct sbx *b = sbx_of(sb);
+    int r;
+
+    if (sb->state == SANDBOX_RUNNING)
+        return 0;
+    if (!sb->auto_resume)
+        return refuse(b, "used", err);
+    r = sandbox_lock(b, err);
+    if (r < 0)
+        return r;
+    r = wake_locked(b, err);
+    sandbox_unlock(b);
+    return r;
+}
+
 /* --- deleting ------------------------------------------------------------------------------ */
 
 /* What a row that could not be written would still say is told at the next start; the provider's
@@ -428,6 +484,24 @@ int sandbox_delete(struct sandbox *sb, struct smx_err *err)
         return r;
     r = sandbox_delete_locked(b, "deleted", err);
     sandbox_unlock(b);
+    return r;
+}
+
+/* A runtime with a timer of its own may have been first; recovery then takes its state over. */
+int sandbox_expire_locked(struct sbx *b, struct smx_err *err)
+{
+    const struct change *ch = b->pub.on_timeout == SANDBOX_STOP ? &stopping : &pausing;
+    int r;
+
+    if (b->pub.on_timeout == SANDBOX_KILL)
+        return sandbox_delete_locked(b, "expired", err);
+    if (b->pub.state != SANDBOX_RUNNING) {
+        lifetime_suspend(b);
+        return 0;
+    }
+    r = change_for(b, ch, "expired", err);
+    if (r == -SMX_E_STATE)
+        recovery_start(b->rt);
     return r;
 }
 
@@ -570,7 +644,31 @@ void sandbox_use_end(struct sandbox *sb)
 
     lifetime_touch(b);
     b->uses--;
-    if (b->uses == 0 && b->detach)
+    if (b->uses + b->holds == 0 && b->detach)
+        sbx_detach(b);
+    sandbox_unref(sb);
+}
+
+int sandbox_hold_begin(struct sandbox *sb, struct provider_box **ret_box, struct smx_err *err)
+{
+    struct sbx *b = sbx_of(sb);
+
+    if (sb->state != SANDBOX_RUNNING)
+        return refuse(b, "used", err);
+    if (!b->box || b->detach)
+        return not_attached(b, err);
+    b->holds++;
+    sandbox_ref(sb);
+    *ret_box = b->box;
+    return 0;
+}
+
+void sandbox_hold_end(struct sandbox *sb)
+{
+    struct sbx *b = sbx_of(sb);
+
+    b->holds--;
+    if (b->uses + b->holds == 0 && b->detach)
         sbx_detach(b);
     sandbox_unref(sb);
 }

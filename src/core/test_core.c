@@ -130,7 +130,7 @@ FIBER_TEST(every_transition_is_as_the_table_says)
         for (unsigned to = 0; to < SANDBOX_STATE_COUNT_; to++)
             allowed += sandbox_state_allows(from, to);
     }
-    ASSERT_EQ(allowed, 53);
+    ASSERT_EQ(allowed, 54);
     ASSERT_FALSE(sandbox_state_allows(SANDBOX_STOPPED, SANDBOX_PAUSED));
     ASSERT_FALSE(sandbox_state_allows(SANDBOX_RUNNING, SANDBOX_STARTING));
     ASSERT_FALSE(sandbox_state_allows(SANDBOX_CREATING, SANDBOX_STOPPED));

@@ -30,6 +30,8 @@ enum {
     FREEZE_TIMEOUT_MS = 5000,
     GROUP_TIMEOUT_MS = 10000,
     STOP_LOOK_MS = 10,
+    EXPIRE_GRACE_MS = 2000,
+    EXPIRE_AGAIN_MS = 1000,
 };
 
 #define BIT(state) (1u << ENGINE_STATE_##state)
@@ -229,10 +231,44 @@ void box_finish_later(struct box *b)
 /* --- deadlines ---------------------------------------------------------------------------------
  */
 
+static int arm(struct box *b, struct smx_err *err);
+
+/* [parks] Pauses or stops it and leaves it without a deadline. One that was changed meanwhile, or
+ * got a later deadline, is left alone. */
+static void expire_gently(struct box *b)
+{
+    bool pause = b->m.at_expiry == ENGINE_AT_EXPIRY_PAUSE;
+    struct smx_err err = { 0 };
+    int r;
+
+    if (!b->m.has_deadline || b->m.deadline_ns > smx_now_ns())
+        return;
+    b->m.has_deadline = false;
+    r = pause ? box_pause(b, &err) : box_stop(b, EXPIRE_GRACE_MS, &err);
+    if (r == 0) {
+        smx_info("sandbox %s %s reason=expired", b->m.id, engine_state_names[b->m.state]);
+        if (!pause) {
+            b->m.reason = ENGINE_REASON_EXPIRED;
+            box_record(b, NULL);
+        }
+        gateway_event(b->e, pause ? ENGINE_EVENT_PAUSED : ENGINE_EVENT_ENDED, b);
+    } else if (r != -SMX_E_STATE && r != -SMX_E_SANDBOX_NOT_FOUND && r != -SMX_E_CANCELLED) {
+        smx_warn("%s", err.msg);
+        b->m.has_deadline = true;
+        b->m.deadline_ns = smx_deadline_in_ms(EXPIRE_AGAIN_MS);
+        arm(b, NULL);
+    }
+}
+
 static void expire_main(void *arg)
 {
     SMX_CLEANUP(box_unrefp) struct box *b = arg;
     struct smx_err err = { 0 };
+
+    if (b->m.at_expiry != ENGINE_AT_EXPIRY_KILL) {
+        expire_gently(b);
+        return;
+    }
 
     if (box_delete(b, ENGINE_REASON_EXPIRED, &err) == 0) {
         smx_info("sandbox %s ended reason=expired", b->m.id);
@@ -248,7 +284,8 @@ static void expired(void *arg)
     struct box *b = arg;
     struct smx_err err = { 0 };
 
-    box_kill(b, ENGINE_REASON_EXPIRED);
+    if (b->m.at_expiry == ENGINE_AT_EXPIRY_KILL)
+        box_kill(b, ENGINE_REASON_EXPIRED);
     if (io_fiber_spawn(b->e->loop, "expire", expire_main, box_ref(b), NULL, &err) < 0) {
         smx_error("%s", err.msg);
         box_unref(b);
@@ -351,6 +388,7 @@ static int fill_meta(struct box *b, const struct engine_request *req, struct smx
     m->state = ENGINE_STATE_CREATING;
     m->created_unix_ms = (uint64_t)smx_now_unix_ms();
     m->resources = c->resources;
+    m->at_expiry = c->at_expiry;
     if (!m->id || (c->token && !m->token) || !m->template || !m->generation || !m->hostname ||
         !m->boot_id)
         return smx_err_oom(err);

@@ -33,6 +33,7 @@ static const struct json_field meta_table_fields[] = {
     ROW(created_unix_ms, JSON_U64),
     ROW(deadline_ns, JSON_U64, .has = JSON_HAS(struct meta, has_deadline)),
     ROW(deadline_unix_ms, JSON_U64),
+    ROW(at_expiry, JSON_ENUM, .flags = JSON_OMIT_ZERO, .names = engine_at_expiry_names),
     ROW(boot_id, JSON_STRING, .flags = JSON_REQUIRED),
     ROW(pid, JSON_U64, .max = INT32_MAX),
     ROW(start_time, JSON_U64),

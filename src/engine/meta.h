@@ -25,6 +25,7 @@ struct meta {
     uint64_t deadline_ns; /* CLOCK_BOOTTIME of boot_id */
     bool has_deadline;
     uint64_t deadline_unix_ms; /* for after a restart of the host */
+    int at_expiry;
     char *boot_id;
     uint64_t pid; /* 0: no process */
     uint64_t start_time;

@@ -54,6 +54,13 @@ struct provider_resources {
     uint64_t memory_mib, disk_mib, pids;
 };
 
+/* What a runtime that ends sandboxes by itself (PROVIDER_AUTO_CLEANUP) does at the deadline. */
+enum provider_at_expiry {
+    PROVIDER_AT_EXPIRY_KILL,
+    PROVIDER_AT_EXPIRY_PAUSE,
+    PROVIDER_AT_EXPIRY_STOP,
+};
+
 struct provider_create_spec {
     const char *id;       /* ours; see smx_id_make() */
     const char *token;    /* PROVIDER_TOKEN_LEN random digits; list() gives it back */
@@ -65,6 +72,7 @@ struct provider_create_spec {
     size_t n_metadata;
     const char *project_id, *password; /* NULL: none. password is a secret */
     int64_t expires_unix_ms;           /* 0: lives until it is deleted */
+    enum provider_at_expiry at_expiry; /* at this and every later deadline */
 };
 
 /* What was made, or what is there. */

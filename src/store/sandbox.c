@@ -32,6 +32,12 @@ static void bind_row(sqlite3_stmt *s, const struct store_sandbox *row)
     store_bind_text(s, 26, row->reason);
     sqlite3_bind_int64(s, 27, row->generation);
     sqlite3_bind_int64(s, 28, row->armed_ms);
+    sqlite3_bind_int64(s, 29, row->created_ns);
+    sqlite3_bind_int(s, 30, row->on_timeout);
+    sqlite3_bind_int(s, 31, row->auto_resume);
+    sqlite3_bind_int(s, 32, row->open_envd);
+    sqlite3_bind_int(s, 33, row->private_traffic);
+    store_bind_text(s, 34, row->dialect);
 }
 
 static void row_of(sqlite3_stmt *s, struct store_sandbox *row)
@@ -62,7 +68,13 @@ static void row_of(sqlite3_stmt *s, struct store_sandbox *row)
         .internet = sqlite3_column_int(s, 24) != 0,
         .reason = store_text(s, 25),
         .generation = (uint32_t)sqlite3_column_int64(s, 26),
-        .armed_ms = sqlite3_column_int64(s, 27) };
+        .armed_ms = sqlite3_column_int64(s, 27),
+        .created_ns = sqlite3_column_int64(s, 28),
+        .on_timeout = sqlite3_column_int(s, 29),
+        .auto_resume = sqlite3_column_int(s, 30) != 0,
+        .open_envd = sqlite3_column_int(s, 31) != 0,
+        .private_traffic = sqlite3_column_int(s, 32) != 0,
+        .dialect = store_text(s, 33) };
     smx_strcpy(row->id, sizeof row->id, store_text(s, 1));
 }
 
@@ -108,7 +120,7 @@ int store_sandbox_put(struct store *st, struct store_sandbox *row, const struct 
 struct row_node {
     struct row_node *next;
     struct store_sandbox row;
-    char *strings[12];
+    char *strings[13];
 };
 
 struct sandbox_all {
@@ -132,7 +144,7 @@ static int copy_row(struct row_node *n)
     struct store_sandbox *w = &n->row;
     const char **const text[] = { &w->token, &w->name, &w->runtime, &w->provider_id, &w->state,
         &w->template, &w->project_id, &w->metadata, &w->env, &w->idem_scope, &w->idem_key,
-        &w->reason };
+        &w->reason, &w->dialect };
 
     for (size_t i = 0; i < SMX_ARRAY_LEN(text); i++) {
         if (!*text[i])

@@ -74,6 +74,10 @@ struct store_sandbox {
     bool limits_hard, internet;
     const char *reason;
     uint32_t generation;
+    int64_t created_ns;
+    int on_timeout;
+    bool auto_resume, open_envd, private_traffic;
+    const char *dialect;
 };
 /* [parks] writes the row (serial 0: a new one, serial is set) and the event (NULL: none).
  * -SMX_E_EXISTS: the name belongs to a living one. */

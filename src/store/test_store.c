@@ -295,6 +295,81 @@ static void write_at(struct place *p, const char *name, off_t at, const void *da
         smx_test_fail(__FILE__, __LINE__, "writing %s", path);
 }
 
+/* --- older versions --- */
+
+static int keep_row(void *ctx, const struct store_sandbox *row, struct smx_err *err)
+{
+    struct store_sandbox *to = ctx;
+
+    *to = *row;
+    return 0;
+}
+
+/* A database as the first version wrote it. */
+static void make_old(struct place *p)
+{
+    char path[128];
+    sqlite3 *db = NULL;
+
+    snprintf(path, sizeof path, "%s/gateway.db", p->dir);
+    ASSERT_EQ(sqlite3_open(path, &db), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, store_migrations[0], NULL, NULL, NULL), SQLITE_OK);
+    ASSERT_EQ(
+        sqlite3_exec(db,
+            "PRAGMA user_version = 1; INSERT INTO sandbox VALUES (7, 'i7', 't', 'box', 'local', "
+            "'i7', 'running', 'base', NULL, '{}', '{}', NULL, NULL, 1000, 1001, 1002, 1003, 2, 60, "
+            "2, 1024, 5120, 1024, 1, 0, '', 1, 1000)",
+            NULL, NULL, NULL),
+        SQLITE_OK);
+    sqlite3_close(db);
+}
+
+FIBER_TEST(a_database_of_the_first_version_is_migrated)
+{
+    PLACE(p);
+    struct store_sandbox row = { 0 };
+
+    make_old(&p);
+    for (unsigned i = 0; i < 2; i++) { /* the second time there is nothing to do */
+        ASSERT_OK(store_open(p.dir, &p.st, &p.err), &p.err);
+        ASSERT_OK(store_sandbox_each(p.st, keep_row, &row, &p.err), &p.err);
+        ASSERT_EQ(row.serial, 7);
+        ASSERT_EQ(row.lifetime_s, 60);
+        ASSERT_EQ(row.created_ns, 1000 * 1000000ll + 7);
+        ASSERT_EQ(row.on_timeout, 0);
+        ASSERT_FALSE(row.auto_resume || row.open_envd || row.private_traffic);
+        ASSERT_TRUE(row.dialect == NULL);
+        store_close(smx_take(&p.st));
+    }
+}
+
+static int same_dialect(void *ctx, const struct store_sandbox *row, struct smx_err *err)
+{
+    bool *same = ctx;
+
+    *same = row->on_timeout == 1 && row->auto_resume && row->open_envd && row->private_traffic &&
+            row->created_ns == 12345678901234567ll && smx_streq(row->dialect, "{\"a\":1}");
+    return 0;
+}
+
+FIBER_TEST(what_a_door_keeps_comes_back)
+{
+    PLACE(p);
+    struct store_sandbox row;
+    bool same = false;
+
+    ASSERT_OK(store_open(p.dir, &p.st, &p.err), &p.err);
+    fill(&row, "i1", "box");
+    row.created_ns = 12345678901234567ll;
+    row.open_envd = row.private_traffic = row.auto_resume = true;
+    ASSERT_OK(store_sandbox_put(p.st, &row, NULL, 0, &p.err), &p.err);
+    row.on_timeout = 1;
+    row.dialect = "{\"a\":1}";
+    ASSERT_OK(store_sandbox_put(p.st, &row, NULL, 0, &p.err), &p.err);
+    ASSERT_OK(store_sandbox_each(p.st, same_dialect, &same, &p.err), &p.err);
+    ASSERT_TRUE(same);
+}
+
 FIBER_TEST(a_newer_version_is_refused)
 {
     PLACE(p);

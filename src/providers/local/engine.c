@@ -63,6 +63,9 @@ static void on_event(struct local *l, const struct engine_reply *reply)
     case ENGINE_EVENT_ENDED:
         l->host.changed(l->host.ctx, info.provider_id, info.state, info.reason);
         break;
+    case ENGINE_EVENT_PAUSED:
+        l->host.changed(l->host.ctx, info.provider_id, info.state, "expired");
+        break;
     case ENGINE_EVENT_OOM:
         l->host.log(l->host.ctx, info.provider_id,
             "a process was killed: the sandbox reached its memory limit");

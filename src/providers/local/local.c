@@ -175,11 +175,18 @@ static void relative_deadline(int64_t expires_unix_ms, struct engine_request *re
     req->deadline_ms = req->has_deadline && left > 0 ? (uint64_t)left : 0;
 }
 
+static const int at_expiry[] = {
+    [PROVIDER_AT_EXPIRY_KILL] = ENGINE_AT_EXPIRY_KILL,
+    [PROVIDER_AT_EXPIRY_PAUSE] = ENGINE_AT_EXPIRY_PAUSE,
+    [PROVIDER_AT_EXPIRY_STOP] = ENGINE_AT_EXPIRY_STOP,
+};
+
 static int ask_create(struct local *l, const struct provider_create_spec *spec,
     struct provider_info *ret, uint64_t deadline, struct smx_err *err)
 {
     struct engine_create create = { .token = (char *)(uintptr_t)spec->token,
         .template = (char *)(uintptr_t)spec->template,
+        .at_expiry = at_expiry[spec->at_expiry],
         .resources = { .cpu_milli = (uint64_t)(spec->resources.cpu * 1000 + 0.5),
             .memory_mib = spec->resources.memory_mib,
             .disk_mib = spec->resources.disk_mib,

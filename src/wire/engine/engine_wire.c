@@ -20,7 +20,8 @@ const char *const engine_state_names[] = { "creating", "running", "paused", "sto
     "deleting", "gone", NULL };
 const char *const engine_reason_names[] = { "none", "exited", "killed", "oom", "disk_full",
     "expired", "stopped", "deleted", "reboot", "lost", NULL };
-const char *const engine_event_names[] = { "none", "ended", "oom", NULL };
+const char *const engine_event_names[] = { "none", "ended", "oom", "paused", NULL };
+const char *const engine_at_expiry_names[] = { "kill", "pause", "stop", NULL };
 
 _Static_assert(SMX_ARRAY_LEN(engine_op_names) == ENGINE_OP_COUNT_ + 1, "a name for each op");
 _Static_assert(
@@ -29,6 +30,8 @@ _Static_assert(
     SMX_ARRAY_LEN(engine_reason_names) == ENGINE_REASON_COUNT_ + 1, "a name for each reason");
 _Static_assert(
     SMX_ARRAY_LEN(engine_event_names) == ENGINE_EVENT_COUNT_ + 1, "a name for each event");
+_Static_assert(
+    SMX_ARRAY_LEN(engine_at_expiry_names) == ENGINE_AT_EXPIRY_COUNT_ + 1, "a name for each");
 
 #define ROW(type, member, k, ...)                                                          \
     {                                                                                      \
@@ -51,6 +54,8 @@ static const struct json_field engine_create_table_fields[] = {
     ROW(engine_create, template, JSON_STRING, .flags = JSON_OMIT_ZERO, .max = SMX_TEMPLATE_LEN_MAX),
     ROW(engine_create, hostname, JSON_STRING, .flags = JSON_OMIT_ZERO, .max = ENGINE_HOSTNAME_MAX),
     ROW(engine_create, resources, JSON_OBJECT, .table = &engine_resources_table),
+    ROW(engine_create, at_expiry, JSON_ENUM, .flags = JSON_OMIT_ZERO,
+        .names = engine_at_expiry_names),
 };
 JSON_TABLE(engine_create_table, engine_create);
 

@@ -71,10 +71,19 @@ enum engine_reason {
     ENGINE_REASON_COUNT_
 };
 
+/* What is done at the deadline. Pausing and stopping end it: there is none until the next. */
+enum engine_at_expiry {
+    ENGINE_AT_EXPIRY_KILL,
+    ENGINE_AT_EXPIRY_PAUSE,
+    ENGINE_AT_EXPIRY_STOP,
+    ENGINE_AT_EXPIRY_COUNT_
+};
+
 enum engine_event {
     ENGINE_EVENT_NONE,
-    ENGINE_EVENT_ENDED, /* not by a request of this socket: sandbox tells state and reason */
-    ENGINE_EVENT_OOM,   /* a process inside was killed by the memory limit; the sandbox goes on */
+    ENGINE_EVENT_ENDED,  /* not by a request of this socket: sandbox tells state and reason */
+    ENGINE_EVENT_OOM,    /* a process inside was killed by the memory limit; the sandbox goes on */
+    ENGINE_EVENT_PAUSED, /* at its deadline */
     ENGINE_EVENT_COUNT_
 };
 
@@ -83,6 +92,7 @@ extern const char *const engine_op_names[];
 extern const char *const engine_state_names[];
 extern const char *const engine_reason_names[];
 extern const char *const engine_event_names[];
+extern const char *const engine_at_expiry_names[];
 
 /* Zero means the engine's default; the reply tells what is in force. */
 struct engine_resources {
@@ -97,6 +107,7 @@ struct engine_create {
     char *template; /* NULL: "base" */
     char *hostname; /* NULL: the id. [a-z0-9-]{1,63} */
     struct engine_resources resources;
+    int at_expiry; /* enum engine_at_expiry, for good */
 };
 
 struct engine_request {

@@ -125,6 +125,27 @@ def test_deadline_fires_without_a_gateway(engine):
     until(lambda: engine.directories() == [])
 
 
+@pytest.mark.parametrize("action, state, event", [("pause", "paused", "paused"), ("stop", "stopped", "ended")])
+def test_deadline_pauses_or_stops(engine, action, state, event):
+    id = engine.create(deadline_ms=60000, at_expiry=action)["id"]
+    engine.run(id, "echo kept > /root/file")
+    engine.call("set_deadline", id=id, deadline_ms=200)
+    told = engine.gate.event(id=id)
+    assert told["event"] == event and told["sandbox"]["state"] == state and "deadline_ms" not in told["sandbox"]
+    engine.call("resume" if action == "pause" else "start", id=id)
+    assert engine.run(id, "cat /root/file")[1] == "kept\n"
+    engine.call("set_deadline", id=id, deadline_ms=200)  # the action is for good
+    assert engine.gate.event(id=id)["event"] == event
+
+
+def test_deadline_pauses_without_a_gateway(engine):
+    id = engine.create(deadline_ms=300, at_expiry="pause")["id"]
+    engine.gate.close()
+    record = engine.state / "sandboxes" / id / "meta.json"
+    until(lambda: json.loads(record.read_text())["state"] == "paused")
+    assert "deadline_ns" not in json.loads(record.read_text())
+
+
 def test_deadline_is_moved_and_taken_away(engine):
     id = engine.create(deadline_ms=400)["id"]
     assert "deadline_ms" not in engine.call("set_deadline", id=id)["sandbox"]
