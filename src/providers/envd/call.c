@@ -135,7 +135,7 @@ int envd_call(
 
     smx_buf_init(&fields, FIELDS_MAX);
     smx_buf_init(&body, SMX_RPC_ENVELOPE_MAX);
-    r = envd_fields(&fields, ENVD_UNARY_TYPE, call->user, err);
+    r = envd_fields(&fields, ENVD_UNARY_TYPE, call->as_user ? envd_user(b, call->user) : NULL, err);
     if (r == 0)
         r = json_encode_to(&body, call->request_table, call->request, err);
     if (r == 0)

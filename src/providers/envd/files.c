@@ -45,6 +45,7 @@ int envd_stat(struct provider_box *box, const char *path, const char *user,
     struct envd_path_request req = { .path = full };
     struct envd_entry_response reply = { 0 };
     struct envd_call call = { .route = ENVD_FS_STAT,
+        .as_user = true,
         .user = user,
         .request_table = &envd_path_request_table,
         .request = &req,
@@ -71,6 +72,7 @@ int envd_list_dir(struct provider_box *box, const char *path, const char *user, 
     struct envd_list_dir_request req = { .path = full, .depth = depth ? depth : 1 };
     struct envd_entries_response reply = { 0 };
     struct envd_call call = { .route = ENVD_FS_LIST_DIR,
+        .as_user = true,
         .user = user,
         .request_table = &envd_list_dir_request_table,
         .request = &req,
@@ -102,6 +104,7 @@ static int on_path(struct provider_box *box, const char *route, const char *path
     SMX_CLEANUP(smx_freep) char *full = envd_path(b, path);
     struct envd_path_request req = { .path = full };
     struct envd_call call = { .route = route,
+        .as_user = true,
         .user = user,
         .request_table = &envd_path_request_table,
         .request = &req,
@@ -130,6 +133,7 @@ int envd_move(struct provider_box *box, const char *from, const char *to, const 
     SMX_CLEANUP(smx_freep) char *destination = envd_path(b, to);
     struct envd_move_request req = { .source = source, .destination = destination };
     struct envd_call call = { .route = ENVD_FS_MOVE,
+        .as_user = true,
         .user = user,
         .request_table = &envd_move_request_table,
         .request = &req,

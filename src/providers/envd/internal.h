@@ -23,7 +23,8 @@ void envd_conn_close(struct envd_conn *c);
 /* call.c */
 struct envd_call {
     const char *route;
-    const char *user; /* NULL: the default one */
+    bool as_user;     /* on behalf of a user: sends one */
+    const char *user; /* NULL: the box's */
     const struct json_table *request_table;
     const void *request;
     const struct json_table *reply_table; /* NULL: nothing of interest */
@@ -41,6 +42,10 @@ int envd_error(enum rpc_code code, enum smx_code not_found, struct smx_err *err)
 int envd_http_error(struct http_client *c, int status, uint64_t deadline, struct smx_err *err);
 /* path as envd is to see it: relative ones get the base. The caller frees it. */
 char *envd_path(const struct envd_box *b, const char *path);
+static inline const char *envd_user(const struct envd_box *b, const char *user)
+{
+    return user ? user : b->user;
+}
 /* For the tables, whose strings are not const because decoding owns them. */
 static inline char *envd_str(const char *s)
 {

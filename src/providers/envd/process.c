@@ -350,7 +350,8 @@ int envd_start(struct provider_box *box, const struct provider_process_spec *spe
     struct provider_stream **ret, uint64_t deadline, struct smx_err *err)
 {
     struct envd_box *b = envd_box_of(box);
-    SMX_CLEANUP(smx_freep) char *cwd = spec->cwd ? envd_path(b, spec->cwd) : NULL;
+    SMX_CLEANUP(smx_freep)
+    char *cwd = spec->cwd || b->base ? envd_path(b, spec->cwd ? spec->cwd : "") : NULL;
     struct envd_pty pty = { { spec->cols, spec->rows } };
     struct envd_start_request req = { .process = { .cmd = envd_str(spec->argv[0]),
                                           .cwd = cwd,
@@ -365,12 +366,12 @@ int envd_start(struct provider_box *box, const struct provider_process_spec *spe
 
     if (!spec->argv[0] || !*spec->argv[0])
         return smx_err_set(err, SMX_E_INVALID, "command: must not be empty");
-    if (spec->cwd && !cwd)
+    if (!cwd && (spec->cwd || b->base))
         return smx_err_oom(err);
     while (spec->argv[n + 1])
         n++;
     req.process.args = (struct json_strings){ .v = (char **)(uintptr_t)(spec->argv + 1), .n = n };
-    return open_stream(b, ENVD_PROCESS_START, spec->user, spec->timeout_ms,
+    return open_stream(b, ENVD_PROCESS_START, envd_user(b, spec->user), spec->timeout_ms,
         &envd_start_request_table, &req, ret, deadline, err);
 }
 

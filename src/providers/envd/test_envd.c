@@ -332,6 +332,50 @@ FIBER_TEST(answers_of_unary_calls)
     }
 }
 
+/* What the client sent on its last connection; the zeros of envelopes become dots. */
+static void sent(struct scripted *s, char *out, size_t size)
+{
+    ssize_t n = recv(s->peer.fd, out, size - 1, MSG_DONTWAIT);
+
+    n = n > 0 ? n : 0;
+    for (ssize_t i = 0; i < n; i++)
+        if (out[i] == '\0')
+            out[i] = '.';
+    out[n] = '\0';
+}
+
+#define ROOT_FIELD "Authorization: Basic cm9vdDo=\r\n" /* "root:" */
+
+FIBER_TEST(who_names_nothing_is_root_in_the_workspace)
+{
+    static const char *const messages[] = { START, "{}", NULL };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    struct provider_process_spec spec = { .argv = true_argv };
+    struct provider_stream *p = NULL;
+    struct provider_reader *r = NULL;
+    struct provider_file f = { 0 };
+    uint64_t total;
+    char text[4096];
+
+    script(&reply, messages);
+    SCRIPTED(s, reply.data, reply.len);
+    s.box.user = "root";
+    ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+    provider_stream_close(p);
+    sent(&s, text, sizeof text);
+    ASSERT_TRUE(strstr(text, ROOT_FIELD) && strstr(text, "\"cwd\":\"/workspace\""));
+    provider_stat(BOX(s), "x", NULL, &f, in_ms(2000), &s.err);
+    sent(&s, text, sizeof text);
+    ASSERT_TRUE(strstr(text, ROOT_FIELD) && strstr(text, "\"/workspace/x\""));
+    provider_stat(BOX(s), "x", "user", &f, in_ms(2000), &s.err);
+    sent(&s, text, sizeof text);
+    ASSERT_TRUE(strstr(text, "Basic dXNlcjo=") != NULL);
+    provider_read_open(BOX(s), "x", NULL, 0, UINT64_MAX, &r, &total, in_ms(2000), &s.err);
+    sent(&s, text, sizeof text);
+    ASSERT_TRUE(strstr(text, "path=/workspace/x&username=root ") != NULL);
+    provider_read_close(r);
+}
+
 FIBER_TEST(answers_of_file_transfers)
 {
     static const struct {

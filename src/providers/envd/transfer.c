@@ -28,6 +28,7 @@ static int target(const struct envd_box *b, const char *path, const char *user, 
         return smx_err_set(err, SMX_E_INVALID, "path: must have less than %d bytes", SMX_PATH_MAX);
     smx_buf_append_str(out, ENVD_FILES "?path=");
     h1_percent_encode(out, full, strlen(full), "/");
+    user = envd_user(b, user);
     if (user) {
         smx_buf_append_str(out, "&username=");
         h1_percent_encode(out, user, strlen(user), "");

@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 
+/* For those who come by our own API; who speaks the sandbox's own protocol gets what that expects
+ * of every sandbox: `user` in its home. */
 static const char workspace[] = "/workspace";
 
 static int dial(struct envd_box *b, uint16_t port, struct http_client *to, uint64_t deadline,
@@ -129,6 +131,7 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
     envd_box_init(&box->envd, &local_provider, &l->idle);
     box->envd.dial = dial;
     box->envd.base = workspace;
+    box->envd.user = "root";
     box->l = l;
     smx_strcpy(box->id, sizeof box->id, id);
     box->env = n_env ? smx_alloc_array(n_env, sizeof *box->env) : NULL;
@@ -149,7 +152,8 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
 /* The agent begins anew with each start: its settings are ours to give. */
 static int set_up(struct provider_box *box, uint64_t deadline, struct smx_err *err)
 {
-    int r = envd_setup(&box->envd, box->env, box->n_env, "root", workspace, deadline, err);
+    int r = envd_setup(
+        &box->envd, box->env, box->n_env, "user", /* workdir= */ NULL, deadline, err);
 
     return r < 0 ? smx_err_wrap(err, r, "setting sandbox '%s' up", box->id) : 0;
 }
