@@ -286,6 +286,8 @@ static void send_regular(struct http_exchange *x, const char *path, int *fd, con
     add_file_fields(x, st, &r);
     if (r.n <= SMALL_MAX)
         send_small(x, *fd, status, type, &r);
+    else if (http_wants_descriptor(x))
+        (void)http_reply_descriptor(x, status, type, *fd, r.first, r.n); /* the gateway reads on */
     else
         send_large(x, smx_take_fd(fd), status, type, &r);
 }

@@ -19,6 +19,7 @@ int http_client_init(struct http_client *c, int fd, struct smx_err *err)
 
 void http_client_done(struct http_client *c)
 {
+    http_client_drop_file(c);
     http_in_done(&c->in);
     http_message_done(&c->reply);
     io_fd_done(&c->fd);
@@ -184,6 +185,9 @@ int http_client_any_head(
 
     assert(c->reading);
     http_message_done(&c->reply);
+    http_client_drop_file(c);
+    if (c->takes_file)
+        want.passed = &c->passed;
     r = http_in_head(&c->in, &c->fd, &want, &c->reply, &status, err);
     if (r == 0)
         r = smx_err_set(err, SMX_E_CLOSED, "the server closed the connection without an answer");
@@ -192,7 +196,7 @@ int http_client_any_head(
     *ret = c->reply.head;
     if (ret->status >= 200 || ret->status == 101) {
         http_body_init(&c->body, ret);
-        c->reading = false;
+        c->reading = c->takes_file = false;
         c->keep_alive = ret->keep_alive && ret->status != 101;
     }
     return 0;

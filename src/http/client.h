@@ -20,6 +20,8 @@ struct http_client {
      * pass on: what a proxy in between needs. Borrowed; NULL none. */
     const struct smx_buf *always;
     bool sent, reading, keep_alive, failed;
+    bool takes_file; /* until the next head: http_client_ask_file() */
+    int passed;      /* one more than the descriptor that came with the head; 0: none did */
 };
 /* Takes fd, also on failure. */
 int http_client_init(struct http_client *c, int fd, struct smx_err *err);
@@ -52,12 +54,28 @@ bool http_client_reusable(const struct http_client *c);
 /* Releases the buffers of an idle connection. */
 void http_client_trim(struct http_client *c);
 
+/* A body in the hands of the kernel: fd is to be closed by who got it. */
+struct http_file {
+    int fd;
+    uint64_t offset, length;
+};
+/* To be called before a GET is sent to an agent: adds to its fields that its reply may be a file
+ * (nothing when no descriptor can come this way: then it will not be one). */
+int http_client_ask_file(struct http_client *c, struct smx_buf *fields);
+/* After http_client_head(). 1: the body is *ret, checked; send it with http_write_file(), watching
+ * c->fd: whoever owns the file is gone when that is. 0: the body follows as always.
+ * -SMX_E_UNSUPPORTED: what came cannot be used, ask again for bytes. -SMX_E_PROTOCOL. */
+int http_client_file(struct http_client *c, const struct h1_head *head, struct http_file *ret);
+void http_client_drop_file(struct http_client *c);
+
 struct http_relay {
     struct smx_view target;    /* what to ask upstream; p NULL: the exchange's own target */
     const struct smx_buf *add; /* more request fields, raw lines; NULL none */
     const char *const
         *drop; /* NULL-terminated request field names to leave out besides hop-by-hop; NULL none */
     uint64_t head_timeout_ms; /* for the reply's head; 0: none (an app may think for minutes) */
+    bool files; /* upstream is an agent: a GET's reply may be a descriptor, which is sent from here
+                 */
 };
 /* [parks] forwards the exchange's request and the reply, streaming both ways at the same time, with
  * back-pressure; upgrades become a two-way byte relay. Client gone: the upstream is dropped at

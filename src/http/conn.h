@@ -91,7 +91,8 @@ void http_exchange_done(struct http_exchange *x);
 enum {
     HTTP_HEAD_RELAYED = 1,     /* Server and Date stand in the fields, if at all */
     HTTP_HEAD_KEEP_LENGTH = 2, /* a reply without body: Content-Length stands in the fields */
-    HTTP_HEAD_WHOLE = 4        /* nobody will read the rest of the request body */
+    HTTP_HEAD_WHOLE = 4,       /* nobody will read the rest of the request body */
+    HTTP_HEAD_FILE = 8         /* the descriptor goes with it */
 };
 struct http_reply_head {
     int status;
@@ -99,6 +100,7 @@ struct http_reply_head {
     const struct smx_buf *fields; /* more raw lines; NULL none */
     uint64_t length;
     unsigned flags;
+    int file;
 };
 /* [parks] starts a streamed reply. */
 int http_reply_start(struct http_exchange *x, const struct http_reply_head *h);

@@ -47,6 +47,10 @@ ptrdiff_t h1_parse_reply(const char *data, size_t n, enum h1_method request_meth
 struct smx_view h1_get(const struct h1_head *head, const char *name);
 /* True when a comma list field (Connection, Upgrade, ...) contains the token, ASCII case folded. */
 bool h1_has_token(const struct h1_head *head, const char *name, const char *token);
+/* Between an agent and its gateway only, so it is hop by hop: the client takes a descriptor in
+ * place of the body; the reply has an empty body and a descriptor: "<offset> <length>" of the body.
+ */
+#define H1_DESCRIPTOR "sandmux-descriptor"
 enum h1_method h1_method_parse(struct smx_view text);
 bool h1_hop_by_hop(
     const struct h1_head *head, struct smx_view name); /* incl. those that Connection names */

@@ -42,7 +42,8 @@ bool h1_has_token(const struct h1_head *head, const char *name, const char *toke
 bool h1_hop_by_hop(const struct h1_head *head, struct smx_view name)
 {
     static const char *const always[] = { "connection", "keep-alive", "proxy-connection", "te",
-        "trailer", "transfer-encoding", "upgrade", "proxy-authenticate", "proxy-authorization" };
+        "trailer", "transfer-encoding", "upgrade", "proxy-authenticate", "proxy-authorization",
+        H1_DESCRIPTOR };
     static const char *const never[] = { "host", "content-length", "content-type", "authorization",
         "cookie", "set-cookie" };
 

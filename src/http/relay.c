@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <sys/socket.h>
 
+#include "base/fd.h"
 #include "http/client.h"
 #include "http/conn.h"
 
@@ -24,6 +25,8 @@ struct relay {
     struct io_event uploaded;
     int upload_result;
     struct smx_err upload_err;
+    bool plain;            /* asked for a file in vain */
+    struct http_file file; /* the reply's body; length 0: it is not one */
 };
 
 /* --- request --- */
@@ -72,6 +75,8 @@ static void request_fields(struct relay *r, struct smx_buf *out)
         write_upgrade(out, head);
     if (r->opts->add && r->opts->add->len > 0)
         smx_buf_append(out, r->opts->add->data, r->opts->add->len);
+    if (r->opts->files && !r->plain && head->method == H1_GET && r->x->body.framing == H1_NO_BODY)
+        (void)http_client_ask_file(r->c, out); /* a failure is out's, which is checked */
 }
 
 /* The target in origin form; p NULL when the heap is empty. */
@@ -257,7 +262,9 @@ static int start_reply(struct relay *r, const struct h1_head *head, struct smx_e
         return smx_err_oom(err);
     reply_fields(r->x, head, &fields);
     h.fields = &fields;
-    if (head->framing == H1_NO_BODY)
+    if (r->file.length > 0)
+        h.length = r->file.length;
+    else if (head->framing == H1_NO_BODY)
         h.flags |= HTTP_HEAD_KEEP_LENGTH;
     else
         h.length = head->framing == H1_LENGTH ? head->content_length : HTTP_CHUNKED;
@@ -388,10 +395,34 @@ static int relay_upgrade(struct relay *r, const struct h1_head *head, struct smx
 
 /* --- all of it --- */
 
+/* The reply's head, and its body when that is a file. */
+static int await_body(struct relay *r, struct h1_head *head, struct smx_err *err)
+{
+    int result = await_reply(r, head, err);
+
+    if (result == 0 && r->opts->files)
+        result = http_client_file(r->c, head, &r->file);
+    if (result == -SMX_E_UNSUPPORTED && http_client_reusable(r->c) && !r->plain) {
+        r->plain = true;
+        result = send_request(r, err);
+        return result < 0 ? result : await_body(r, head, err);
+    }
+    if (result == -SMX_E_UNSUPPORTED || result == -SMX_E_PROTOCOL)
+        return smx_err_set(err, SMX_E_PROTOCOL, "the server's file cannot be sent");
+    return SMX_MIN(result, 0);
+}
+
+static int move_file(struct relay *r, struct smx_err *err)
+{
+    int result = http_write_file(r->x, r->file.fd, r->file.offset, r->file.length, &r->c->fd);
+
+    return result < 0 ? smx_err_set(err, (enum smx_code) - result, "the file was cut short") : 0;
+}
+
 static int relay_reply(struct relay *r, struct smx_err *err)
 {
     struct h1_head head;
-    int result = await_reply(r, &head, err);
+    int result = await_body(r, &head, err);
 
     if (result < 0)
         return result;
@@ -402,7 +433,7 @@ static int relay_reply(struct relay *r, struct smx_err *err)
     if (result < 0)
         return result;
     http_trim(r->x);
-    result = move_reply(r, err);
+    result = r->file.length > 0 ? move_file(r, err) : move_reply(r, err);
     if (result == 0)
         http_finish(r->x);
     return result;
@@ -430,6 +461,8 @@ int http_relay(struct http_exchange *x, struct http_client *c, const struct http
     if (result == 0)
         result = relay_reply(&r, err);
     c->watch = NULL;
+    if (r.file.length > 0)
+        smx_close(r.file.fd);
     join_upload(&r, result == 0 && body_may_come(x) ? UPLOAD_GRACE_MS : 0);
     if (result >= 0)
         return result;

@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "http/conn.h"
 
+enum { WITH_FILE = 256 };
+
 /* --- heads --- */
 
 /* Server and Date change once a second. */
@@ -153,6 +155,17 @@ static size_t iov_bytes(const struct iovec *iov, size_t count)
     return n;
 }
 
+/* The descriptor goes with the first bytes, few enough to be sent whole or not at all. */
+static int send_with_file(struct http_exchange *x, const struct smx_buf *head, int file)
+{
+    uint64_t ms = x->conn->server->cfg.write_timeout_ms;
+    size_t n = SMX_MIN(head->len, (size_t)WITH_FILE);
+    int r =
+        io_send_fds(&x->conn->fd, head->data, n, &file, 1, smx_deadline_in_ms(ms), /* err= */ NULL);
+
+    return r < 0 ? r : io_write(&x->conn->fd, head->data + n, head->len - n, ms, /* err= */ NULL);
+}
+
 /* Head and first part of the body in one write. */
 static int send_head(
     struct http_exchange *x, const struct http_reply_head *h, const void *body, size_t n)
@@ -176,8 +189,10 @@ static int send_head(
         iov[0] = (struct iovec){ .iov_base = out.data, .iov_len = out.len };
         count = 1 + frame(x, iov + 1, line, body, n, /* last= */ false);
         x->bytes_out += iov_bytes(iov, count);
-        r = io_writev(
-            &x->conn->fd, iov, count, x->conn->server->cfg.write_timeout_ms, /* err= */ NULL);
+        r = h->flags & HTTP_HEAD_FILE
+                ? send_with_file(x, &out, h->file)
+                : io_writev(&x->conn->fd, iov, count, x->conn->server->cfg.write_timeout_ms,
+                      /* err= */ NULL);
     }
     http_pool_buf_done(&out);
     smx_buf_done(&x->extra);
@@ -317,6 +332,48 @@ int http_write_from(struct http_exchange *x, struct io_fd *from, uint64_t n)
     x->bytes_out += (uint64_t)moved;
     x->left_out -= (uint64_t)moved;
     return (uint64_t)moved == n ? 0 : broke(x, -SMX_E_CLOSED);
+}
+
+int http_write_file(
+    struct http_exchange *x, int file, uint64_t offset, uint64_t n, struct io_fd *watch)
+{
+    int r;
+
+    assert(x->state == HTTP_STREAMING && x->left_out != HTTP_CHUNKED && n <= x->left_out);
+    x->left_out -= n;
+    if (x->broken)
+        return -SMX_E_CLOSED;
+    if (x->head_only)
+        return 0;
+    r = io_send_file(&x->conn->fd, file, offset, n, watch, x->conn->server->cfg.stream_timeout_ms,
+        /* err= */ NULL);
+    x->bytes_out += r == 0 ? n : 0;
+    return broke(x, r);
+}
+
+bool http_wants_descriptor(const struct http_exchange *x)
+{
+    return x->conn->peer.unix_socket && !x->conn->fd.filter_ops && http_field(x, H1_DESCRIPTOR).p;
+}
+
+int http_reply_descriptor(struct http_exchange *x, int status, const char *content_type, int file,
+    uint64_t offset, uint64_t n)
+{
+    struct http_reply_head h = { .status = status,
+        .content_type = content_type,
+        .flags = HTTP_HEAD_WHOLE | HTTP_HEAD_FILE,
+        .file = file };
+    struct io_wait w = { .fd = &x->conn->fd, .events = IO_READ | IO_HUP };
+    char text[48];
+    int r;
+
+    snprintf(text, sizeof text, "%llu %llu", (unsigned long long)offset, (unsigned long long)n);
+    http_add_field(x, H1_DESCRIPTOR, text);
+    r = send_head(x, &h, /* body= */ NULL, 0);
+    x->state = HTTP_DONE;
+    if (r == 0)
+        r = io_wait(&w, 1, SMX_FOREVER);
+    return SMX_MIN(r, 0);
 }
 
 int http_finish(struct http_exchange *x)

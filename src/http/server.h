@@ -119,6 +119,17 @@ int http_finish_with(struct http_exchange *x, const void *data, size_t n);
 /* [parks] n bytes from a file, pipe or socket into a reply of known length, by splice where
  * possible. -SMX_E_CLOSED when the client left or the source ended early. */
 int http_write_from(struct http_exchange *x, struct io_fd *from, uint64_t n);
+/* [parks] n bytes of a regular file, from offset on, into a reply of known length
+ * (io_send_file()). */
+int http_write_file(
+    struct http_exchange *x, int file, uint64_t offset, uint64_t n, struct io_fd *watch);
+/* A reply whose body is left to whoever reads it: its head goes out with the descriptor (borrowed)
+ * and says where the body starts and how long it is. Only for a peer on a unix socket that asked
+ * for it with the field H1_DESCRIPTOR. Otherwise like http_reply(). [parks] until the peer says
+ * something or leaves: as long as it may send from the file its connection is not idle. */
+int http_reply_descriptor(struct http_exchange *x, int status, const char *content_type, int file,
+    uint64_t offset, uint64_t n);
+bool http_wants_descriptor(const struct http_exchange *x);
 int http_finish(struct http_exchange *x);
 /* Breaks the connection off after a streamed reply went wrong, so that the client sees it was cut.
  */

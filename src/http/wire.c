@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 
 /* --- pool --- */
@@ -175,7 +176,23 @@ int http_in_wait(struct http_in *in, struct io_fd *fd, struct io_fd *watch, uint
     return 0;
 }
 
-ssize_t http_in_fill(struct http_in *in, struct io_fd *fd, struct io_fd *watch,
+/* The first descriptor is kept, others are closed. */
+static ssize_t read_passed(
+    struct http_in *in, struct io_fd *fd, int *passed, uint64_t deadline_ns, struct smx_err *err)
+{
+    size_t nfds = 1;
+    int got = -1;
+    ssize_t n =
+        io_recv_fds(fd, in->data + in->len, in->cap - in->len, &got, &nfds, deadline_ns, err);
+
+    if (n > 0 && nfds > 0 && *passed == 0)
+        *passed = got + 1;
+    else if (nfds > 0)
+        smx_close(got);
+    return n;
+}
+
+static ssize_t fill(struct http_in *in, struct io_fd *fd, struct io_fd *watch, int *passed,
     uint64_t deadline_ns, struct smx_err *err)
 {
     ssize_t n = http_in_wait(in, fd, watch, deadline_ns, err);
@@ -185,12 +202,19 @@ ssize_t http_in_fill(struct http_in *in, struct io_fd *fd, struct io_fd *watch,
     if (in_reserve(in, FILL_MIN) < 0)
         return smx_err_oom(err);
     in->readable = false;
-    n = io_read(fd, in->data + in->len, in->cap - in->len, deadline_ns, err);
+    n = passed ? read_passed(in, fd, passed, deadline_ns, err)
+               : io_read(fd, in->data + in->len, in->cap - in->len, deadline_ns, err);
     if (n > 0)
         in->len += (size_t)n;
     else if (http_in_size(in) == 0)
         http_in_done(in);
     return n;
+}
+
+ssize_t http_in_fill(struct http_in *in, struct io_fd *fd, struct io_fd *watch,
+    uint64_t deadline_ns, struct smx_err *err)
+{
+    return fill(in, fd, watch, /* passed= */ NULL, deadline_ns, err);
 }
 
 /* --- heads --- */
@@ -277,7 +301,7 @@ int http_in_head(struct http_in *in, struct io_fd *fd, const struct http_head_wa
 
         if (r != 0)
             return r;
-        n = http_in_fill(in, fd, want->watch, want->deadline_ns, err);
+        n = fill(in, fd, want->watch, want->passed, want->deadline_ns, err);
         *ret_status = n == -SMX_E_TIMEOUT ? 408 : n == -SMX_E_NO_MEMORY ? 503 : 0;
         if (n < 0)
             return (int)n;

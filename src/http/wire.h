@@ -66,6 +66,8 @@ struct http_head_want {
     enum h1_method method; /* of the request, when it is a reply */
     struct io_fd *watch;
     uint64_t deadline_ns; /* for the whole head */
+    int *passed; /* one more than a descriptor that comes with it, the first one; NULL: they are
+                    dropped */
 };
 /* [parks] reads a head: 1, 0 at EOF before its first byte, or a negative code; *ret_status is then
  * what a server answers (0: nothing, the connection is gone). */

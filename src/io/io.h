@@ -175,6 +175,14 @@ int io_send_fds(struct io_fd *f, const void *data, size_t n, const int *fds, siz
 int64_t io_copy(
     struct io_fd *to, struct io_fd *from, uint64_t n, uint64_t idle_ms, struct smx_err *err);
 
+/* [parks] n bytes of a regular file, from offset on, to a socket, by sendfile where that works; the
+ * file's own position is neither used nor moved. A file that ends before that is -SMX_E_CLOSED, one
+ * that grows meanwhile is cut at n. What is not in memory is read by a worker, so that a disk stops
+ * nobody else. watch: a hang-up there ends it, too (-SMX_E_CLOSED); NULL: nothing. idle_ms: without
+ * progress. */
+int io_send_file(struct io_fd *to, int file, uint64_t offset, uint64_t n, struct io_fd *watch,
+    uint64_t idle_ms, struct smx_err *err);
+
 /* --- sockets
  * --------------------------------------------------------------------------------------------- */
 

@@ -120,6 +120,7 @@ ssize_t io_recv_fds(struct io_fd *f, void *data, size_t n, int *fds, size_t *nfd
         *nfds = room;
         r = smx_recv_fds(f->fd, data, n, fds, nfds);
         if (r >= 0) {
+            io_read_moved(f, n, n); /* it ends where descriptors are: there may be more */
             io_fiber_self()->bytes += (size_t)r;
             return r;
         }

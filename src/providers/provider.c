@@ -280,6 +280,13 @@ ssize_t provider_read(
     return ops_of(r)->data->read(r, data, n, deadline, err);
 }
 
+int provider_read_file(struct provider_reader *r, struct provider_content *ret)
+{
+    const struct provider_data_ops *data = ops_of(r)->data;
+
+    return data->read_file ? data->read_file(r, ret) : 0;
+}
+
 void provider_read_close(struct provider_reader *r)
 {
     if (r)

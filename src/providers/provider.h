@@ -47,6 +47,13 @@ struct provider_stream;
 struct provider_reader;
 struct provider_writer;
 
+/* Content that a descriptor leads to: for http_write_file(). All of it stays the reader's. */
+struct provider_content {
+    int fd;
+    uint64_t offset, length;
+    struct io_fd *watch; /* hangs up when the sandbox is gone */
+};
+
 /* --- life cycle: values -------------------------------------------------------------------- */
 
 struct provider_resources {
@@ -292,6 +299,9 @@ struct provider_data_ops {
         struct smx_err *err);
     ssize_t (*read)(struct provider_reader *r, void *data, size_t n, uint64_t deadline,
         struct smx_err *err); /* 0 at the end */
+    /* Right after read_open: 1 when the content need not be read, but can be sent as it is. NULL:
+     * never. */
+    int (*read_file)(struct provider_reader *r, struct provider_content *ret);
     void (*read_close)(struct provider_reader *r);
     /* Streaming push; parents are made, an existing file is replaced. length UINT64_MAX: unknown.
      */
@@ -390,6 +400,7 @@ int provider_read_open(struct provider_box *box, const char *path, const char *u
     uint64_t deadline, struct smx_err *err);
 ssize_t provider_read(
     struct provider_reader *r, void *data, size_t n, uint64_t deadline, struct smx_err *err);
+int provider_read_file(struct provider_reader *r, struct provider_content *ret);
 void provider_read_close(struct provider_reader *r); /* accepts NULL */
 int provider_write_open(struct provider_box *box, const char *path, const char *user,
     uint64_t length, struct provider_writer **ret, uint64_t deadline, struct smx_err *err);

@@ -86,6 +86,7 @@ int envd_read_open(struct provider_box *box, const char *path, const char *user,
     struct smx_err *err);
 ssize_t envd_read(
     struct provider_reader *r, void *data, size_t n, uint64_t deadline, struct smx_err *err);
+int envd_read_file(struct provider_reader *r, struct provider_content *ret);
 void envd_read_close(struct provider_reader *r);
 int envd_write_open(struct provider_box *box, const char *path, const char *user, uint64_t length,
     struct provider_writer **ret, uint64_t deadline, struct smx_err *err);
