@@ -43,7 +43,8 @@ struct smx_exec_result {
 };
 
 /** smx_exec() - run to the end and collect the output.
- * Return: 0 whatever the exit code is; -SMX_E_SANDBOX_NOT_FOUND; -SMX_E_STATE; -SMX_E_INVALID. */
+ * Return: 0 whatever the exit code is; -SMX_E_CANCELLED: the handle's interrupt function ended it,
+ * and the command is killed; -SMX_E_SANDBOX_NOT_FOUND; -SMX_E_STATE; -SMX_E_INVALID. */
 SMX_API int smx_exec(struct smx_client *client, const char *id, const struct smx_exec_spec *spec,
     struct smx_exec_result **ret_result, struct smx_err *err);
 SMX_API void smx_exec_result_free(struct smx_exec_result *result);
@@ -93,8 +94,8 @@ SMX_API int smx_process_resize(
     struct smx_process *process, unsigned cols, unsigned rows, struct smx_err *err);
 /** smx_process_signal() - to the program; on a terminal: to its foreground group. */
 SMX_API int smx_process_signal(struct smx_process *process, int signo, struct smx_err *err);
-/** smx_process_free() - leave; the program goes on, one on a terminal is hung up. NULL is allowed.
- */
+/** smx_process_free() - leave; the program goes on, one on a terminal is hung up. In a child after
+ * fork() only the copy is given up. NULL is allowed. */
 SMX_API void smx_process_free(struct smx_process *process);
 
 /** struct smx_process_info - a process that was started through the API. @command: argv joined by

@@ -82,6 +82,9 @@ struct smx_reply {
 SMX_API int smx_request(struct smx_client *client, const char *method, const char *path,
     const char *body, struct smx_reply **ret_reply, struct smx_err *err);
 SMX_API void smx_reply_free(struct smx_reply *reply);
+/** smx_reply_check() - what a raw reply means. Return: 0 for a status below 400, else the error
+ * that its body names, as the typed calls return it. */
+SMX_API int smx_reply_check(const struct smx_reply *reply, struct smx_err *err);
 
 #ifdef __cplusplus
 }

@@ -165,6 +165,11 @@ int smx_request(struct smx_client *c, const char *method, const char *path, cons
     return r;
 }
 
+int smx_reply_check(const struct smx_reply *reply, struct smx_err *err)
+{
+    return reply->status < 400 ? 0 : call_error(reply->status, reply->body, reply->bytes, err);
+}
+
 void smx_reply_free(struct smx_reply *reply)
 {
     struct reply_box *box = SMX_CONTAINER_OF(reply, struct reply_box, pub);

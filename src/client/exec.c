@@ -5,15 +5,20 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 
 #include "sandmux/process.h"
 
-enum { STDIN_IN_REQUEST = 1024 * 1024 };
+enum {
+    STDIN_IN_REQUEST = 1024 * 1024,
+    KILL_MS = 3000, /* for ending the command of a caller who left */
+};
 
 struct result_box {
     struct smx_exec_result pub;
     struct smx_buf out, errors;
     size_t max;
+    uint64_t pid; /* 0: not known */
     bool ended;
 };
 
@@ -106,6 +111,8 @@ static int take_event(struct result_box *b, const struct native_exec_event *e, s
         r = keep(b, &b->out, e->stdout_b64.data, e->stdout_b64.n, err);
     if (r == 0 && e->stderr_b64.data)
         r = keep(b, &b->errors, e->stderr_b64.data, e->stderr_b64.n, err);
+    if (r == 0 && e->start)
+        b->pid = e->start->pid;
     if (r == 0 && e->error)
         r = problem_error(e->error, err);
     if (r == 0 && e->exit) {
@@ -144,6 +151,21 @@ static int finish(struct result_box *b, struct smx_err *err)
     return 0;
 }
 
+/* A caller who gave up waiting does not want the command either. */
+static void kill_command(struct smx_client *c, const char *id, uint64_t pid)
+{
+    struct call call = { .method = "DELETE", .timeout_ms = KILL_MS, .to_its_end = true };
+    struct smx_buf path;
+
+    smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
+    if (call_path(&path, "/api/sandboxes", id, "/processes/", /* err= */ NULL) == 0 &&
+        smx_buf_appendf(&path, "%llu", (unsigned long long)pid) == 0) {
+        call.path = path.data;
+        call_json(c, &call, /* table= */ NULL, /* ret= */ NULL, /* ret_json= */ NULL, NULL);
+    }
+    smx_buf_done(&path);
+}
+
 static int run(struct smx_client *c, const char *id, const struct smx_exec_spec *spec,
     struct result_box *b, struct smx_err *err)
 {
@@ -168,6 +190,8 @@ static int run(struct smx_client *c, const char *id, const struct smx_exec_spec 
     if (r == 0)
         r = call_lines(conn, event_line, b, err);
     client_give(c, conn);
+    if (r == -SMX_E_CANCELLED && b->pid && !b->ended)
+        kill_command(c, id, b->pid);
     smx_buf_done(&path);
     smx_buf_done(&body);
     return r == 0 ? finish(b, err) : r;
@@ -248,6 +272,8 @@ static int run_stream(struct smx_client *c, const char *id, const struct smx_exe
     if (r < 0)
         return r;
     r = converse(p, spec, b, &c->interrupt, err);
+    if (r == -SMX_E_CANCELLED)
+        smx_process_signal(p, SIGKILL, /* err= */ NULL);
     smx_process_free(p);
     return r == 0 ? finish(b, err) : r;
 }

@@ -142,6 +142,7 @@ struct call {
     uint64_t source_bytes;
     uint64_t timeout_ms; /* whole call; 0: the handle's; UINT64_MAX: none */
     uint64_t idle_ms;    /* longest silence, for streams; 0: none */
+    bool to_its_end;     /* whatever the interrupt function says */
 };
 /* Sends it and reads the reply's head, whatever the status is. *ret is the caller's until
  * client_give(). */

@@ -25,6 +25,7 @@ enum {
 struct smx_process {
     int fd, wake_fd;
     struct client_interrupt interrupt;
+    pid_t owner; /* who may say goodbye: not a child after fork() */
     bool tty, exited, closed;
     bool told; /* of the start */
     struct smx_buf in;
@@ -436,6 +437,7 @@ static int process_new(struct conn *conn, bool tty, struct smx_process **ret, st
     }
     p->fd = smx_take_fd(&conn->fd);
     p->wake_fd = wake_fd;
+    p->owner = getpid();
     p->tty = tty;
     p->interrupt = conn->interrupt;
     p->told = true;
@@ -526,7 +528,8 @@ void smx_process_free(struct smx_process *p)
 {
     if (!p)
         return;
-    queue(p, FRAME_CLOSE, "\x03\xe8", 2, OUT_MAX, /* err= */ NULL); /* 1000 */
+    if (p->owner == getpid())
+        queue(p, FRAME_CLOSE, "\x03\xe8", 2, OUT_MAX, /* err= */ NULL); /* 1000 */
     smx_close(p->fd);
     smx_close(p->wake_fd);
     pthread_mutex_destroy(&p->lock);

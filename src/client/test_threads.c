@@ -290,6 +290,7 @@ TEST(a_call_that_waits_ends_when_the_caller_says_so)
     ASSERT_EQ(err.code, SMX_E_CANCELLED);
     ASSERT_EQ(asked, 3);
     ASSERT_OK(smx_request(client, "GET", "/x", NULL, &reply, &err), &err);
+    ASSERT_EQ(smx_reply_check(reply, &err), 0);
     smx_reply_free(reply);
     smx_client_close(client);
     server_stop(&s);
