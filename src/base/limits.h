@@ -21,6 +21,8 @@
 #define SMX_HTTP_WRITE_TIMEOUT_MS 30000
 #define SMX_HTTP_STREAM_TIMEOUT_MS 600000
 #define SMX_HTTP_CONNECTIONS_PER_PEER 8192
+#define SMX_TLS_HANDSHAKE_TIMEOUT_MS 5000
+#define SMX_TLS_FILE_MAX (256 * 1024) /* of a certificate or a key */
 
 /* Event loop */
 #define SMX_FIBER_STACK (256 * 1024)

@@ -169,12 +169,33 @@ static bool turn(struct http_conn *c, bool first)
     return false;
 }
 
+/* Like an idle connection, one that shakes hands may be ended at any moment. */
+static bool make_secure(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+    struct smx_err err = { .code = SMX_OK };
+    int r;
+
+    if (!c->secure)
+        return true;
+    c->idle_since_ns = smx_now_ns();
+    smx_list_add(&s->idle, &c->idle);
+    r = c->secure->accept(c->secure->ctx, &c->fd,
+        c->idle_since_ns + s->cfg.handshake_timeout_ms * SMX_NS_PER_MS, &err);
+    smx_list_del(&c->idle);
+    io_fiber_trim(); /* a handshake goes deep */
+    c->peer.secure = r == 0;
+    if (r == -SMX_E_INVALID)
+        refuse(c, 400, err.msg);
+    return r == 0;
+}
+
 static void conn_main(void *arg)
 {
     struct http_conn *c = arg;
-    bool first = true;
+    bool first = true, ready = make_secure(c);
 
-    while (!c->server->draining && turn(c, first))
+    while (ready && !c->server->draining && turn(c, first))
         first = false;
     conn_free(c);
 }
@@ -232,23 +253,32 @@ static int conn_new(
     return 0;
 }
 
-int http_conn_start(struct http_server *s, int fd, const char *tag, struct smx_err *err)
+static void turn_away(struct http_conn *c, const char *why)
+{
+    if (c->secure)
+        io_fd_done(&c->fd); /* it would not understand us */
+    else
+        http_conn_turn_away(c->server, io_fd_take(&c->fd), why);
+    smx_free(c);
+}
+
+int http_conn_start(struct http_server *s, int fd, const char *tag,
+    const struct http_secure *secure, struct smx_err *err)
 {
     struct http_conn *c = NULL;
     int r = conn_new(s, fd, tag, &c, err);
 
     if (r < 0)
         return r;
+    c->secure = secure;
     if (!http_peer_count_up(s, c)) {
-        http_conn_turn_away(s, io_fd_take(&c->fd), "too many connections from this address");
-        smx_free(c);
+        turn_away(c, "too many connections from this address");
         return smx_err_set(err, SMX_E_RATE_LIMITED, "too many connections from one address");
     }
     r = io_fiber_spawn(s->loop, "http connection", conn_main, c, &c->fiber, err);
     if (r < 0) {
         http_peer_count_down(c);
-        http_conn_turn_away(s, io_fd_take(&c->fd), "no memory for another connection");
-        smx_free(c);
+        turn_away(c, "no memory for another connection");
         return r;
     }
     smx_list_add(&s->conns, &c->all);

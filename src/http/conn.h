@@ -35,6 +35,7 @@ struct http_peer_count {
 struct http_conn {
     struct io_fd fd;
     struct http_server *server;
+    const struct http_secure *secure; /* NULL: plain */
     struct io_fiber *fiber;
     struct smx_list all;  /* in server->conns */
     struct smx_list idle; /* in server->idle, or linked to itself */
@@ -51,6 +52,7 @@ struct http_listener {
     struct io_fiber *fiber;
     struct smx_list node;
     const char *tag;
+    const struct http_secure *secure; /* NULL: plain */
 };
 
 struct http_server {
@@ -73,7 +75,8 @@ struct http_server {
 void http_server_unref_fiber(struct http_server *s); /* the last one frees a freed server */
 
 /* conn.c: takes fd and adopts the connection, or refuses it with an answer. */
-int http_conn_start(struct http_server *s, int fd, const char *tag, struct smx_err *err);
+int http_conn_start(struct http_server *s, int fd, const char *tag,
+    const struct http_secure *secure, struct smx_err *err);
 /* Answers 503 without a fiber and closes. */
 void http_conn_turn_away(struct http_server *s, int fd, const char *why);
 

@@ -45,6 +45,7 @@ int http_server_new(struct io_loop *loop, const struct http_server_config *cfg,
     s->cfg = *cfg;
     set_default(&s->cfg.head_timeout_ms, SMX_HTTP_HEAD_TIMEOUT_MS);
     set_default(&s->cfg.idle_timeout_ms, SMX_HTTP_IDLE_TIMEOUT_MS);
+    set_default(&s->cfg.handshake_timeout_ms, SMX_TLS_HANDSHAKE_TIMEOUT_MS);
     set_default(&s->cfg.write_timeout_ms, SMX_HTTP_WRITE_TIMEOUT_MS);
     set_default(&s->cfg.stream_timeout_ms, SMX_HTTP_STREAM_TIMEOUT_MS);
     set_default(&s->cfg.linger_timeout_ms, SMX_HTTP_LINGER_TIMEOUT_MS);
@@ -161,10 +162,12 @@ static void welcome(struct http_listener *l, int fd)
 {
     struct http_server *s = l->server;
 
-    if (too_many(s))
-        http_conn_turn_away(s, fd, "too many connections");
+    if (!too_many(s))
+        http_conn_start(s, fd, l->tag, l->secure, /* err= */ NULL);
+    else if (l->secure)
+        smx_close(fd); /* it would not understand us */
     else
-        http_conn_start(s, fd, l->tag, /* err= */ NULL);
+        http_conn_turn_away(s, fd, "too many connections");
 }
 
 /* No descriptor for the newcomer: the spare one is his, for as long as it takes to say so. */
@@ -177,7 +180,9 @@ static void accept_without_descriptors(struct http_listener *l)
         return;
     smx_close(smx_take_fd(&s->spare_fd));
     fd = accept4(l->fd.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0)
+    if (fd >= 0 && l->secure)
+        smx_close(fd);
+    else if (fd >= 0)
         http_conn_turn_away(s, fd, "out of file descriptors");
     open_spare(s);
     io_sleep_until(smx_deadline_in_ms(ACCEPT_PAUSE_MS));
@@ -243,7 +248,8 @@ static void set_options(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
-int http_server_listen(struct http_server *s, int fd, const char *tag, struct smx_err *err)
+int http_server_listen_secure(struct http_server *s, int fd, const char *tag,
+    const struct http_secure *secure, struct smx_err *err)
 {
     struct http_listener *l = smx_alloc(sizeof *l);
     int r;
@@ -255,6 +261,7 @@ int http_server_listen(struct http_server *s, int fd, const char *tag, struct sm
     set_options(fd);
     l->server = s;
     l->tag = tag;
+    l->secure = secure;
     r = io_fd_init(&l->fd, fd, err);
     if (r == 0) {
         r = io_fiber_spawn(s->loop, "http accept", accept_main, l, &l->fiber, err);
@@ -271,9 +278,20 @@ int http_server_listen(struct http_server *s, int fd, const char *tag, struct sm
     return 0;
 }
 
+int http_server_listen(struct http_server *s, int fd, const char *tag, struct smx_err *err)
+{
+    return http_server_listen_secure(s, fd, tag, /* secure= */ NULL, err);
+}
+
+int http_server_serve_secure_fd(struct http_server *s, int fd, const char *tag,
+    const struct http_secure *secure, struct smx_err *err)
+{
+    return http_conn_start(s, fd, tag, secure, err);
+}
+
 int http_server_serve_fd(struct http_server *s, int fd, const char *tag, struct smx_err *err)
 {
-    return http_conn_start(s, fd, tag, err);
+    return http_conn_start(s, fd, tag, /* secure= */ NULL, err);
 }
 
 void http_server_drain(struct http_server *s, uint64_t deadline_ns)

@@ -20,6 +20,7 @@ struct http_peer {
     bool loopback;    /* TCP from a loopback address */
     char address[48]; /* TCP: numeric, without port */
     const char *tag;  /* of the listener */
+    bool secure;      /* TLS */
 };
 
 typedef void(http_handler_fn)(struct http_exchange *x, void *ctx);
@@ -27,8 +28,8 @@ typedef void(http_handler_fn)(struct http_exchange *x, void *ctx);
 struct http_server_config {
     http_handler_fn *handler; /* every request */
     void *ctx;
-    const char *server_name;                   /* Server field, or NULL */
-    uint64_t head_timeout_ms, idle_timeout_ms; /* 0: limits.h */
+    const char *server_name;                                         /* Server field, or NULL */
+    uint64_t head_timeout_ms, idle_timeout_ms, handshake_timeout_ms; /* 0: limits.h */
     uint64_t write_timeout_ms, stream_timeout_ms, linger_timeout_ms, shed_idle_ms; /* 0: limits.h */
     size_t connections_per_peer; /* TCP; 0: limits.h, and loopback has no limit */
     size_t connections_max;      /* of this server; 0: as many as descriptors allow */
@@ -43,6 +44,20 @@ int http_server_new(struct io_loop *loop, const struct http_server_config *cfg,
     struct http_server **ret, struct smx_err *err);
 /* Takes a listening socket. @tag: static string. */
 int http_server_listen(struct http_server *s, int fd, const char *tag, struct smx_err *err);
+/* Makes a new connection's descriptor a secure one before its first request is read: [parks], on
+ * the connection's fiber, until the deadline. 0: done, the descriptor has its filter.
+ * -SMX_E_INVALID: the client speaks plain HTTP; it gets a 400. Else the connection closes. */
+struct http_secure {
+    int (*accept)(void *ctx, struct io_fd *fd, uint64_t deadline_ns, struct smx_err *err);
+    void *ctx;
+};
+/* The same for connections that are to be secure; NULL: plain. Borrowed as long as the server
+ * lives.
+ */
+int http_server_listen_secure(struct http_server *s, int fd, const char *tag,
+    const struct http_secure *secure, struct smx_err *err);
+int http_server_serve_secure_fd(struct http_server *s, int fd, const char *tag,
+    const struct http_secure *secure, struct smx_err *err);
 /* Serves one connected descriptor (taken) on a fiber of its own: loopback tests, socket activation.
  */
 int http_server_serve_fd(struct http_server *s, int fd, const char *tag, struct smx_err *err);

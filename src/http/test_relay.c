@@ -567,7 +567,7 @@ FIBER_TEST(upgrades_are_piped_with_early_bytes_of_both_sides)
     ASSERT_EQ(say(&c, "later"), 0);
     ASSERT_TRUE(read_until(&c, &raw, "third"));
     ASSERT_FALSE(u.ended);
-    shutdown(c.fd, SHUT_WR); /* passed on: the upstream ends, and so does this side */
+    io_close_write(&c); /* passed on: the upstream ends, and so does this side */
     ASSERT_TRUE(read_to_end(&c, &raw));
     ASSERT_STR(raw.data,
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

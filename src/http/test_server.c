@@ -447,7 +447,7 @@ static char *raw_talk(struct http_server *s, const char *text)
     smx_buf_init(&raw, 65536);
     if (dial(s, &c) < 0 || say(&c, text) < 0)
         return NULL;
-    shutdown(c.fd, SHUT_WR);
+    io_close_write(&c);
     read_to_end(&c, &raw);
     without_date(&raw);
     io_fd_done(&c);
@@ -544,7 +544,7 @@ FIBER_TEST(expect_100_continue)
         0);
     ASSERT_TRUE(read_until(&c, &raw, "100 Continue\r\n\r\n"));
     ASSERT_EQ(say(&c, "hello" GET), 0);
-    shutdown(c.fd, SHUT_WR);
+    io_close_write(&c);
     ASSERT_TRUE(read_to_end(&c, &raw));
     ASSERT_TRUE(strstr(raw.data, "\r\n\r\nhelloHTTP/1.1 200 OK") != NULL);
     io_fd_done(&c);
@@ -570,7 +570,7 @@ FIBER_TEST(a_body_beyond_the_limit_is_413_and_the_answer_arrives)
     text.len += 4194304;
     ASSERT_EQ(dial(s, &c), 0);
     io_write(&c, text.data, text.len, 1000, NULL);
-    shutdown(c.fd, SHUT_WR);
+    io_close_write(&c);
     ASSERT_TRUE(read_to_end(&c, &raw));
     ASSERT_TRUE(smx_starts(raw.data, "HTTP/1.1 413 ") && smx_ends(raw.data, "\r\n\r\nbad"));
     ASSERT_TRUE(strstr(raw.data, "Connection: close\r\n") != NULL);
@@ -987,7 +987,7 @@ FIBER_TEST(failing_memory)
 
         ASSERT_EQ(dial(s, &c), 0);
         ASSERT_EQ(say(&c, text), 0);
-        shutdown(c.fd, SHUT_WR);
+        io_close_write(&c);
         smx_mem_fail_after(n);
         while (io_read(&c, data, sizeof data, in_ms(2000), NULL) > 0)
             continue;
