@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "frontends/e2b_data/e2b_data.h"
 #include "frontends/native/native.h"
 #include "frontends/traffic/traffic.h"
 
@@ -52,51 +53,80 @@ static void make_id(struct http_exchange *x, struct frontend_request *req)
     http_add_field(x, "X-Request-Id", req->id);
 }
 
-struct destination {
-    uint16_t port;
-    char key[SMX_NAME_LEN_MAX + 1]; /* of a sandbox; longer ones are nobody's */
-};
+enum where { TO_US, TO_ENVD, TO_PORT, TO_SIGNED, REFUSED };
 
-enum where { TO_US, TO_PORT, REFUSED };
+static enum where refuse(struct http_exchange *x, int status, const struct smx_err *err)
+{
+    proxy_fail_plain(x, status, err->msg);
+    return REFUSED;
+}
 
-/* Where the Host sends the request; a Host that is not ours is refused and answered. */
+static enum where plane_of(const struct proxy_target *to)
+{
+    return to->port == PROXY_ENVD_PORT ? TO_ENVD : TO_PORT;
+}
+
+/* By E2B's two fields. A Host that names a port is stronger: pages of a sandbox are served there,
+ * and they may send any field. */
+static enum where by_fields(struct http_exchange *x, struct proxy_target *ret)
+{
+    struct smx_err err = { 0 };
+
+    if (proxy_by_fields(http_field(x, PROXY_ID_FIELD), http_field(x, PROXY_PORT_FIELD), ret, &err) <
+        0)
+        return refuse(x, 400, &err);
+    return plane_of(ret);
+}
+
+static enum where by_host(uint16_t port, const char *key, struct proxy_target *ret)
+{
+    *ret = (struct proxy_target){ .port = port };
+    if (!smx_strcpy(ret->key, sizeof ret->key, key))
+        ret->key[0] = '\0';
+    return plane_of(ret);
+}
+
+/* Where Host, fields and path send the request; a Host that is not ours is refused and answered. */
 static SMX_NOINLINE enum where find_destination(
-    struct frontend *fe, struct http_exchange *x, struct destination *ret)
+    struct frontend *fe, struct http_exchange *x, struct proxy_target *ret)
 {
     struct frontend_host host;
     struct smx_err err = { 0 };
     char key[FRONTEND_HOST_MAX];
+    uint16_t port;
+    bool has_host = frontend_host_parse(http_host(x), &host);
+    bool names_port = has_host && frontend_host_traffic(fe, &host, &port, key, sizeof key);
+    bool fields = http_field(x, PROXY_ID_FIELD).p || http_field(x, PROXY_PORT_FIELD).p;
 
-    if (!frontend_host_parse(http_host(x), &host) ||
-        !frontend_host_traffic(fe, &host, &ret->port, key, sizeof key))
+    if (!names_port && !fields && !e2b_data_signed(x))
         return TO_US;
-    if (guard_peer_and_host(fe, x, &host, &err) < 0) {
-        native_fail(x, &err);
-        return REFUSED;
-    }
-    smx_strcpy(ret->key, sizeof ret->key, key);
-    return TO_PORT;
-}
-
-static SMX_NOINLINE void refuse_e2b(struct http_exchange *x)
-{
-    struct smx_err err = { 0 };
-
-    smx_err_set(&err, SMX_E_UNSUPPORTED, "the E2B protocol is not served by this version");
-    native_fail(x, &err);
+    if (guard_peer_and_host(fe, x, has_host ? &host : NULL, &err) < 0)
+        return refuse(x, 403, &err);
+    if (names_port)
+        return by_host(port, key, ret);
+    return fields ? by_fields(x, ret) : TO_SIGNED;
 }
 
 static void handle(struct frontend *fe, struct http_exchange *x)
 {
-    struct destination to;
-    enum where where = find_destination(fe, x, &to);
+    struct proxy_target to;
 
-    if (where == TO_PORT)
-        traffic_handle(fe, x, to.port, to.key);
-    else if (where == TO_US && http_field(x, "E2b-Sandbox-Id").p)
-        refuse_e2b(x);
-    else if (where == TO_US)
+    switch (find_destination(fe, x, &to)) {
+    case TO_US:
         native_handle(fe, x);
+        break;
+    case TO_ENVD:
+        e2b_data_handle(fe, x, &to);
+        break;
+    case TO_PORT:
+        traffic_handle(fe, x, &to);
+        break;
+    case TO_SIGNED:
+        e2b_data_handle_signed(fe, x);
+        break;
+    case REFUSED:
+        break;
+    }
 }
 
 static SMX_NOINLINE void look_up_series(struct frontend *fe, struct frontend_counted *c)

@@ -1,98 +1,15 @@
 /* traffic.c - relays HTTP and WebSockets to a server inside a sandbox. The bytes are not looked at;
  * there is no Origin check, since the pages are the sandbox's own site. From this host everything
- * is open; from elsewhere the sandbox's token is needed. What fails before the server answered is a
- * 502 whose code says why: unknown sandbox, not running, port closed, closed without an answer. */
+ * is open; from elsewhere the sandbox's token is needed, unless the sandbox was made by a protocol
+ * whose ports are public. A sandbox with private traffic wants its traffic token from everybody.
+ * Our tokens and keys do not reach the server inside. */
 #include "frontends/traffic/traffic.h"
 
 #include <stdio.h>
 
 #include "http/client.h"
-#include "json/json.h"
 
-enum { DIAL_TIMEOUT_MS = 10000, PAGE_MAX = 8 * 1024 };
-
-/* --- failures --------------------------------------------------------------------------------- */
-
-static bool wants_page(const struct http_exchange *x)
-{
-    struct smx_view accept = http_field(x, "Accept");
-
-    return accept.p && memmem(accept.p, accept.n, "text/html", 9);
-}
-
-static void append_escaped(struct smx_buf *b, const char *s)
-{
-    for (; *s; s++) {
-        if (*s == '<')
-            smx_buf_append_str(b, "&lt;");
-        else if (*s == '&')
-            smx_buf_append_str(b, "&amp;");
-        else
-            smx_buf_append_char(b, *s);
-    }
-}
-
-static void write_page(struct smx_buf *b, const struct smx_err *err)
-{
-    smx_buf_append_str(b, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>");
-    append_escaped(b, smx_code_title(err->code));
-    smx_buf_append_str(b, "</title><body style=\"font-family:sans-serif;margin:4em\"><h1>");
-    append_escaped(b, smx_code_title(err->code));
-    smx_buf_append_str(b, "</h1><p>");
-    append_escaped(b, err->msg);
-    smx_buf_append_str(b, "</p><p>");
-    append_escaped(b, smx_code_hint(err->code));
-    smx_buf_append_str(b, "</p><p><code>");
-    append_escaped(b, smx_code_name(err->code));
-    smx_buf_append_str(b, "</code></p></body></html>\n");
-}
-
-static void write_problem(
-    struct smx_buf *b, const struct http_exchange *x, int status, const struct smx_err *err)
-{
-    struct json_writer w;
-    char type[96];
-
-    snprintf(type, sizeof type, "urn:sandmux:error:%s", smx_code_name(err->code));
-    json_writer_init(&w, b);
-    json_object_begin(&w);
-    json_kv_string(&w, "type", type);
-    json_kv_string(&w, "title", smx_code_title(err->code));
-    json_kv_u64(&w, "status", (uint64_t)status);
-    json_kv_string(&w, "detail", err->msg);
-    json_kv_string(&w, "code", smx_code_name(err->code));
-    json_kv_string(&w, "hint", smx_code_hint(err->code));
-    json_kv_string(&w, "request_id", frontend_request(x)->id);
-    json_object_end(&w);
-}
-
-static int status_of(enum smx_code code)
-{
-    if (code == SMX_E_UNAUTHORIZED)
-        return 401;
-    return code == SMX_E_FORBIDDEN ? 403 : 502;
-}
-
-static void fail(struct http_exchange *x, const struct smx_err *err)
-{
-    int status = status_of(err->code);
-    struct smx_buf out;
-
-    if (http_started(x)) {
-        http_abort(x);
-        return;
-    }
-    smx_buf_init(&out, PAGE_MAX);
-    if (wants_page(x))
-        write_page(&out, err);
-    else
-        write_problem(&out, x, status, err);
-    http_add_field(x, "X-Sandmux-Error", smx_code_name(err->code));
-    http_add_field(x, "Cache-Control", "no-store");
-    http_reply(x, status, wants_page(x) ? "text/html; charset=utf-8" : "application/problem+json",
-        out.data, out.len);
-    smx_buf_done(&out);
-}
+enum { DIAL_TIMEOUT_MS = 10000 };
 
 /* --- tokens ----------------------------------------------------------------------------------- */
 
@@ -103,20 +20,39 @@ static bool token_valid(const struct sandbox *sb, struct smx_view given)
     return given.p && smx_view_copy(token, sizeof token, given) && sandbox_token_check(sb, token);
 }
 
+/* Takes the next "name=value" off the front of a Cookie field, blanks around it left out. */
+static bool next_cookie(struct smx_view *rest, struct smx_view *ret)
+{
+    const char *end;
+
+    while (rest->n > 0 && (*rest->p == ' ' || *rest->p == ';' || *rest->p == '\t')) {
+        rest->p++;
+        rest->n--;
+    }
+    if (rest->n == 0)
+        return false;
+    end = memchr(rest->p, ';', rest->n);
+    *ret = (struct smx_view){ rest->p, end ? (size_t)(end - rest->p) : rest->n };
+    rest->p += ret->n;
+    rest->n -= ret->n;
+    return true;
+}
+
+static bool is_our_cookie(struct smx_view cookie)
+{
+    return smx_view_starts(cookie, PROXY_OWN_TOKEN_QUERY "=");
+}
+
 /* The value of our cookie, or a NULL view. */
 static struct smx_view cookie_token(const struct http_exchange *x)
 {
-    static const char name[] = TRAFFIC_TOKEN_QUERY "=";
-    struct smx_view c = http_field(x, "Cookie");
-    const char *at = c.p ? memmem(c.p, c.n, name, sizeof name - 1) : NULL, *end;
-    size_t left;
+    struct smx_view rest = http_field(x, "Cookie"), cookie;
+    size_t skip = strlen(PROXY_OWN_TOKEN_QUERY "=");
 
-    if (!at || (at > c.p && at[-1] != ' ' && at[-1] != ';'))
-        return (struct smx_view){ NULL, 0 };
-    at += sizeof name - 1;
-    left = c.n - (size_t)(at - c.p);
-    end = memchr(at, ';', left);
-    return (struct smx_view){ at, end ? (size_t)(end - at) : left };
+    while (next_cookie(&rest, &cookie))
+        if (is_our_cookie(cookie))
+            return (struct smx_view){ cookie.p + skip, cookie.n - skip };
+    return (struct smx_view){ NULL, 0 };
 }
 
 /* A browser that brings the token in the query gets it as a cookie and comes back without. */
@@ -125,8 +61,8 @@ static void set_cookie(struct http_exchange *x, struct smx_view token)
     char cookie[SANDBOX_TOKEN_SIZE + 96], path[1024];
     struct smx_view target = http_path(x);
 
-    snprintf(cookie, sizeof cookie, "%s=%.*s; Path=/; HttpOnly; SameSite=Lax", TRAFFIC_TOKEN_QUERY,
-        (int)token.n, token.p);
+    snprintf(cookie, sizeof cookie, "%s=%.*s; Path=/; HttpOnly; SameSite=Lax",
+        PROXY_OWN_TOKEN_QUERY, (int)token.n, token.p);
     if (!smx_view_copy(path, sizeof path, target) || path[0] != '/' || path[1] == '/')
         smx_strcpy(path, sizeof path, "/");
     http_add_field(x, "Set-Cookie", cookie);
@@ -134,74 +70,179 @@ static void set_cookie(struct http_exchange *x, struct smx_view token)
     http_reply(x, 302, /* content_type= */ NULL, "", 0);
 }
 
-/* 1: go on; 0: answered; negative: refused. */
-static int admit(struct http_exchange *x, const struct sandbox *sb, struct smx_err *err)
+static bool has_traffic_token(const struct http_exchange *x, const struct sandbox *sb)
+{
+    struct smx_view given = http_field(x, PROXY_TRAFFIC_TOKEN_FIELD);
+    char token[SANDBOX_TOKEN_SIZE];
+
+    return given.p && smx_view_copy(token, sizeof token, given) &&
+           sandbox_traffic_token_check(sb, token);
+}
+
+static bool is_open(const struct http_exchange *x, const struct sandbox *sb)
 {
     const struct http_peer *peer = http_peer(x);
+
+    if (sb->private_traffic)
+        return has_traffic_token(x, sb);
+    return peer->unix_socket || peer->loopback || sb->dialect;
+}
+
+static int refuse(const struct http_exchange *x, const struct sandbox *sb, struct smx_err *err)
+{
+    if (!sb->private_traffic)
+        return smx_err_set(err, SMX_E_UNAUTHORIZED,
+            "this port needs the sandbox's token: field " PROXY_OWN_TOKEN_FIELD
+            " or parameter " PROXY_OWN_TOKEN_QUERY " (GET .../preview shows it)");
+    return smx_err_set(err, SMX_E_FORBIDDEN,
+        "the traffic of this sandbox is private: the header " PROXY_TRAFFIC_TOKEN_FIELD " is %s",
+        http_field(x, PROXY_TRAFFIC_TOKEN_FIELD).p ? "not its token" : "missing");
+}
+
+/* 1: go on; 0: answered; negative: refused. */
+static SMX_NOINLINE int admit(
+    struct http_exchange *x, const struct sandbox *sb, struct smx_err *err)
+{
     struct smx_view query;
 
-    if (peer->unix_socket || peer->loopback)
+    if (is_open(x, sb) || proxy_token(x, PROXY_OWN_TOKEN_FIELD, sb) ||
+        proxy_token(x, PROXY_TOKEN_FIELD, sb) || token_valid(sb, cookie_token(x)))
         return 1;
-    if (token_valid(sb, http_field(x, TRAFFIC_TOKEN_FIELD)) || token_valid(sb, cookie_token(x)))
-        return 1;
-    if (h1_query_get(http_query(x), TRAFFIC_TOKEN_QUERY, 0, &query) && token_valid(sb, query)) {
+    if (h1_query_get(http_query(x), PROXY_OWN_TOKEN_QUERY, 0, &query) && token_valid(sb, query)) {
         set_cookie(x, query);
         return 0;
     }
-    return smx_err_set(err, SMX_E_UNAUTHORIZED,
-        "this port needs the sandbox's token: field " TRAFFIC_TOKEN_FIELD
-        " or parameter " TRAFFIC_TOKEN_QUERY " (GET .../preview shows it)");
+    return refuse(x, sb, err);
+}
+
+/* --- what the server inside does not see ------------------------------------------------------ */
+
+struct cut {
+    struct proxy_drop drop;
+    struct smx_buf add; /* the cookies that are not ours */
+    struct http_client client;
+};
+
+static bool is_our_key(struct frontend *fe, struct smx_view given)
+{
+    struct core_key key;
+    char text[CORE_KEY_SIZE];
+
+    return given.p && (smx_view_starts(given, "e2b_") || (smx_view_copy(text, sizeof text, given) &&
+                                                             core_key_check(fe->core, text, &key)));
+}
+
+/* An app may have fields of these names of its own; who routes by E2B's fields means us. */
+static SMX_NOINLINE void drop_credentials(struct frontend *fe, const struct http_exchange *x,
+    const struct proxy_target *to, const struct sandbox *sb, struct proxy_drop *d)
+{
+    proxy_drop_ours(d);
+    if (to->fields || proxy_token(x, PROXY_TOKEN_FIELD, sb))
+        proxy_drop_add(d, PROXY_TOKEN_FIELD);
+    if (to->fields || is_our_key(fe, http_field(x, "X-API-KEY")))
+        proxy_drop_add(d, "X-API-KEY");
+}
+
+static void keep_other_cookies(struct smx_view rest, struct smx_buf *out)
+{
+    struct smx_view cookie;
+    bool first = true;
+
+    while (next_cookie(&rest, &cookie)) {
+        if (is_our_cookie(cookie))
+            continue;
+        smx_buf_append_str(out, first ? "Cookie: " : "; ");
+        smx_buf_append(out, cookie.p, cookie.n);
+        first = false;
+    }
+    if (!first)
+        smx_buf_append_str(out, "\r\n");
+}
+
+static SMX_NOINLINE int cut_cookie(
+    const struct http_exchange *x, struct cut *cut, struct smx_err *err)
+{
+    const struct h1_head *head = http_head(x);
+
+    if (!cookie_token(x).p)
+        return 0;
+    proxy_drop_add(&cut->drop, "Cookie");
+    for (size_t i = 0; i < head->n; i++)
+        if (smx_view_ieq(head->fields[i].name, "cookie"))
+            keep_other_cookies(head->fields[i].value, &cut->add);
+    return smx_buf_check(&cut->add, err);
 }
 
 /* --- relay ------------------------------------------------------------------------------------ */
 
-static int relay_to(
-    struct http_exchange *x, struct provider_box *box, uint16_t port, struct smx_err *err)
+static SMX_NOINLINE int explain(int r, uint16_t port, struct smx_err *err)
 {
-    static const char *const drop[] = { TRAFFIC_TOKEN_FIELD, NULL };
-    struct http_relay opts = { .drop = drop };
-    struct http_client *client = http_alloc(x, sizeof *client);
-    int r = client ? provider_dial(box, port, client, smx_deadline_in_ms(DIAL_TIMEOUT_MS), err)
-                   : smx_err_oom(err);
-
-    if (r < 0)
-        return r;
-    r = http_relay(x, client, &opts, err);
-    http_client_done(client);
     if (r == -SMX_E_CLOSED)
-        r = smx_err_set(err, SMX_E_CLOSED,
-            "the server on port %u closed the connection without "
-            "an answer",
-            (unsigned)port);
+        smx_err_set(err, SMX_E_CLOSED,
+            "the server on port %u closed the connection without an answer", (unsigned)port);
     return r;
 }
 
-static int relay(struct http_exchange *x, struct sandbox *sb, uint16_t port, struct smx_err *err)
+static int relay_to(struct http_exchange *x, struct provider_box *box, uint16_t port,
+    struct cut *cut, struct smx_err *err)
 {
-    struct provider_box *box;
-    int r = sandbox_use_begin(sb, &box, err);
+    struct http_relay opts = { .drop = cut->drop.v, .add = &cut->add };
+    int r = provider_dial(box, port, &cut->client, smx_deadline_in_ms(DIAL_TIMEOUT_MS), err);
 
     if (r < 0)
         return r;
-    r = relay_to(x, box, port, err);
+    r = http_relay(x, &cut->client, &opts, err);
+    http_client_done(&cut->client);
+    return explain(r, port, err);
+}
+
+static int relay(struct http_exchange *x, struct sandbox *sb, uint16_t port, struct cut *cut,
+    struct smx_err *err)
+{
+    struct provider_box *box;
+    int r = proxy_wake(sb, err);
+
+    if (r == 0)
+        r = sandbox_use_begin(sb, &box, err);
+    if (r < 0)
+        return r;
+    r = relay_to(x, box, port, cut, err);
     sandbox_use_end(sb);
     return r;
 }
 
-void traffic_handle(struct frontend *fe, struct http_exchange *x, uint16_t port, const char *key)
+static int serve(struct frontend *fe, struct http_exchange *x, const struct proxy_target *to,
+    struct sandbox *sb, struct smx_err *err)
+{
+    struct cut *cut;
+    int r = proxy_usable(sb, err);
+
+    if (r == 0)
+        r = admit(x, sb, err);
+    if (r <= 0)
+        return r;
+    cut = http_alloc(x, sizeof *cut);
+    if (!cut)
+        return smx_err_oom(err);
+    smx_buf_init(&cut->add, SMX_HTTP_HEAD_MAX);
+    drop_credentials(fe, x, to, sb, &cut->drop);
+    r = cut_cookie(x, cut, err);
+    if (r == 0)
+        r = relay(x, sb, to->port, cut, err);
+    smx_buf_done(&cut->add);
+    return r;
+}
+
+void traffic_handle(struct frontend *fe, struct http_exchange *x, const struct proxy_target *to)
 {
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
-    struct frontend_request *req = frontend_request(x);
     struct smx_err err = { 0 };
-    int r = core_find(fe->core, key, &sb, &err);
+    int r;
 
-    req->frontend = "traffic";
-    if (r == 0) {
-        smx_strcpy(req->sandbox, sizeof req->sandbox, sb->id);
-        r = admit(x, sb, &err);
-    }
-    if (r > 0)
-        r = relay(x, sb, port, &err);
+    frontend_request(x)->frontend = "traffic";
+    r = proxy_find(fe, x, to, &sb, &err);
+    if (r == 0)
+        r = serve(fe, x, to, sb, &err);
     if (r < 0)
-        fail(x, &err);
+        proxy_fail(x, to, sb, &err);
 }

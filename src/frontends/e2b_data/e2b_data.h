@@ -1,0 +1,15 @@
+/* e2b_data.h - E2B's data plane: requests to the envd of a sandbox, by E2B's fields, by Host
+ * (49983-<id>.<domain>) or, for signed URLs, by nothing but the signature. */
+#ifndef SMX_FRONTENDS_E2B_DATA_E2B_DATA_H
+#define SMX_FRONTENDS_E2B_DATA_E2B_DATA_H
+
+#include "frontends/proxy.h"
+
+/* [parks] to->port is PROXY_ENVD_PORT. */
+void e2b_data_handle(struct frontend *fe, struct http_exchange *x, const struct proxy_target *to);
+/* True for a signed URL: GET, HEAD, POST or OPTIONS of /files with a signature. */
+bool e2b_data_signed(const struct http_exchange *x);
+/* [parks] The sandbox is the one whose token made the signature. */
+void e2b_data_handle_signed(struct frontend *fe, struct http_exchange *x);
+
+#endif
