@@ -4,7 +4,7 @@ import re
 import sys
 
 ROOT = pathlib.Path.cwd()
-TOP = ["src", "include", "tests", "examples", "bench"]
+TOP = ["src", "include", "tests", "examples", "bench", "python"]
 TOKEN = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
 
 

@@ -1,0 +1,256 @@
+"""Commands, sessions, terminals and running programs of a sandbox."""
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+
+from . import _native
+from ._client import path_of, seconds_ms, text
+from ._model import (CommandLogs, ExecResult, ProcessInfo, PtyResult, PtySize, Session, SessionCommand, SessionExecuteRequest,
+                     SessionExecuteResponse)
+from .errors import InvalidRequestError, NotFoundError, SandboxTimeoutError, UnsupportedError
+
+if TYPE_CHECKING:
+    from ._box import Sandbox
+
+log = logging.getLogger("sandbox.process")
+Command = Union[str, Sequence[str]]
+Env = Optional[Mapping[str, str]]
+Seconds = Union[int, float, None]
+KILL = 9
+WRITE_MS = 1000  # a write waits in steps, so that a signal ends it
+
+
+def _command(command: Command) -> Union[str, List[str]]:
+    if isinstance(command, str):
+        return text("command", command)
+    return [text("command", word) for word in command]
+
+
+def _env(env: Env) -> Optional[dict]:
+    return {text("env", k): text(f"env {k}", v) for k, v in env.items()} if env else None
+
+
+def _bytes(what: str, data: Union[bytes, bytearray, memoryview, str, None]) -> Optional[bytes]:
+    if data is None:
+        return None
+    if isinstance(data, str):
+        try:
+            return data.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InvalidRequestError(f"{what}: is not valid Unicode text; give bytes") from None
+    return bytes(data)
+
+
+class Process:
+    def __init__(self, sandbox: "Sandbox") -> None:
+        self._box = sandbox
+
+    def _guarded(self, op: str, fn: Callable[..., Any], *args: Any) -> Any:
+        box = self._box
+        return box._client.guarded(log, op, box._key, box.runtime, fn, *args)
+
+    def _call(self, op: str, method: str, rest: Tuple[str, ...], body: Any = None, **query: Any) -> Any:
+        box = self._box
+        return box._client.call(op, method, path_of(box._key, *rest, **query), body, about=box._key, runtime=box.runtime, logger=log)
+
+    # --- one command
+
+    def exec(self, command: Command, cwd: Optional[str] = None, env: Env = None, timeout: Seconds = None, *,
+             user: Optional[str] = None, stdin: Union[bytes, str, None] = None, max_output_bytes: int = 0) -> ExecResult:
+        """Runs shell text, or an argv without a shell, to its end. An exit code other than 0 is a result, not an exception; past
+        the time limit (seconds) the command is killed with its children and SandboxTimeoutError raised, which has .result."""
+        box = self._box
+        result = ExecResult(*box._client.guarded(
+            log, "exec", box._key, box.runtime, box._client.handle.exec, box._key,
+            command if isinstance(command, str) else list(command), cwd, user, dict(env) if env else None,
+            _bytes("stdin", stdin), seconds_ms("timeout", timeout) if timeout else 0, max_output_bytes))
+        if result.timed_out:
+            error = SandboxTimeoutError(f"the command timed out after {timeout} s and was killed")
+            error.result = result  # type: ignore[attr-defined]
+            raise error
+        return result
+
+    def start(self, command: Command, cwd: Optional[str] = None, env: Env = None, timeout: Seconds = None, *,
+              user: Optional[str] = None) -> "RunningProcess":
+        """Starts a program whose input and output stay open."""
+        return RunningProcess(self._open(command, cwd, env, timeout, user, None))
+
+    def _open(self, command: Command, cwd: Optional[str], env: Env, timeout: Seconds, user: Optional[str],
+              size: Optional[PtySize]) -> "_native.Process":
+        box = self._box
+        return self._guarded("start", _native.Process, box._client.handle, box._key, _command(command), cwd, user, _env(env),
+                             seconds_ms("timeout", timeout), size is not None, size.cols if size else 0, size.rows if size else 0)
+
+    def list(self) -> List[ProcessInfo]:
+        return [ProcessInfo.of(p) for p in self._call("list processes", "GET", ("processes",))["processes"]]
+
+    def kill(self, pid: int, signal: int = KILL) -> None:
+        self._call("kill", "DELETE", ("processes", str(int(pid))), signal=int(signal))
+
+    # --- sessions: a shell that keeps its state between commands
+
+    def _session(self, op: str, method: str, *rest: str, body: Any = None) -> Any:
+        try:
+            return self._call(op, method, ("sessions", *rest), body)
+        except NotFoundError as e:
+            if type(e) is NotFoundError and "no resource" in str(e):
+                raise UnsupportedError("this daemon has no sessions; a newer one has") from None
+            raise
+
+    def create_session(self, session_id: str) -> None:
+        """One of that name that lives already is used again."""
+        self._session("create session", "POST", body={"id": text("session_id", session_id)})
+
+    def execute_session_command(self, session_id: str, req: Any = None, timeout: Seconds = None, *,
+                                request: Any = None) -> SessionExecuteResponse:
+        """req: shell text, a SessionExecuteRequest, or a dict."""
+        wanted = SessionExecuteRequest.of(req if req is not None else request)
+        body = {"command": text("command", wanted.command), "async": wanted.run_async}
+        if wanted.cwd is not None:
+            body["cwd"] = text("cwd", wanted.cwd)
+        if timeout:
+            body["timeout_s"] = seconds_ms("timeout", timeout) / 1000
+        got = self._session("session command", "POST", text("session_id", session_id), "exec", body=body)
+        return SessionExecuteResponse(got["cmd_id"], got.get("exit_code"), got.get("output"), got.get("stdout"), got.get("stderr"))
+
+    def get_session_command_logs(self, session_id: str, command_id: str) -> CommandLogs:
+        """What the command has said so far: text that also has .output, .stdout, .stderr and .exit_code."""
+        got = self._session("session logs", "GET", text("session_id", session_id), "commands", text("command_id", command_id), "logs")
+        return CommandLogs(got.get("output") or "", got.get("stdout") or "", got.get("stderr") or "", got.get("exit_code"))
+
+    def get_session(self, session_id: str) -> Session:
+        return Session.of(self._session("get session", "GET", text("session_id", session_id)))
+
+    def get_session_command(self, session_id: str, command_id: str) -> SessionCommand:
+        for command in self.get_session(session_id).commands:
+            if command.id == command_id:
+                return command
+        raise NotFoundError(f"command '{command_id}' not found in session '{session_id}'")
+
+    def list_sessions(self) -> List[Session]:
+        return [Session.of(s if isinstance(s, dict) else {"id": s}) for s in self._session("list sessions", "GET")["sessions"]]
+
+    def delete_session(self, session_id: str) -> None:
+        """Kills what runs in it."""
+        self._session("delete session", "DELETE", text("session_id", session_id))
+
+    # --- terminals
+
+    def create_pty_session(self, id: Optional[str] = None, on_data: Optional[Callable[[bytes], Any]] = None,
+                           pty_size: Optional[PtySize] = None, cwd: Optional[str] = None, envs: Env = None, *,
+                           command: Command = ("/bin/sh", "-c", "exec bash -l 2>/dev/null || exec sh -l"),
+                           user: Optional[str] = None) -> "PtyHandle":
+        """A shell on a terminal. on_data gets its output as bytes, in a thread of its own."""
+        size = pty_size or PtySize()
+        env = {"TERM": "xterm-256color", **(envs or {})}
+        return PtyHandle(self._open(command, cwd, env, None, user, size), id, on_data)
+
+
+class RunningProcess:
+    """A program with open streams. One thread reads (iterates, waits), others may write."""
+
+    def __init__(self, process: "_native.Process") -> None:
+        self._process = process
+        self.exit_code: Optional[int] = None
+        self.signal_number = 0
+        self.timed_out = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def next(self, timeout: Seconds = None) -> Optional[Tuple[str, bytes]]:
+        """("stdout" or "stderr", bytes); None at the end; SandboxTimeoutError when nothing came in time."""
+        event = self._process.next(-1 if timeout is None else int(timeout * 1000))
+        if event is None:
+            return None
+        kind, data, exit_code, signal, timed_out, _ = event
+        if kind != "exited":
+            return kind, data
+        self.exit_code, self.signal_number, self.timed_out = exit_code, signal, bool(timed_out)
+        return None
+
+    def __iter__(self) -> Iterator[Tuple[str, bytes]]:
+        while True:
+            event = self.next()
+            if event is None:
+                return
+            yield event
+
+    def wait(self, on_stdout: Optional[Callable[[bytes], Any]] = None, on_stderr: Optional[Callable[[bytes], Any]] = None) -> int:
+        """To the end, handing its output on; the exit code."""
+        for kind, data in self:
+            take = on_stdout if kind == "stdout" else on_stderr
+            if take:
+                take(data)
+        assert self.exit_code is not None
+        return self.exit_code
+
+    def write(self, data: Union[bytes, str]) -> None:
+        rest = _bytes("data", data) or b""
+        while rest:
+            rest = rest[self._process.write(rest, WRITE_MS):]
+
+    def close_stdin(self) -> None:
+        self._process.close_stdin()
+
+    def signal(self, number: int) -> None:
+        self._process.signal(number)
+
+    def kill(self) -> None:
+        self._process.signal(KILL)
+
+
+class PtyHandle:
+    """A program on a terminal."""
+
+    def __init__(self, process: "_native.Process", id: Optional[str], on_data: Optional[Callable[[bytes], Any]]) -> None:
+        self._run = RunningProcess(process)
+        self._on_data = on_data
+        self._cancel = _native.Cancel()
+        self._error: Optional[BaseException] = None
+        self.session_id = id or f"pty-{self._run.pid}"
+        self._reader = threading.Thread(target=self._cancel.run, args=(self._read,), name=f"sandbox-{self.session_id}", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            for _, data in self._run:
+                if self._on_data:
+                    self._on_data(data)
+        except BaseException as e:  # reported by wait()
+            self._error = e
+
+    @property
+    def pid(self) -> int:
+        return self._run.pid
+
+    @property
+    def exit_code(self) -> Optional[int]:
+        return self._run.exit_code
+
+    def is_connected(self) -> bool:
+        return self._reader.is_alive()
+
+    def send_input(self, data: Union[str, bytes]) -> None:
+        self._run.write(data)
+
+    def resize(self, pty_size: PtySize) -> None:
+        self._run._process.resize(pty_size.cols, pty_size.rows)
+
+    def wait(self, timeout: Seconds = None) -> PtyResult:
+        self._reader.join(timeout)
+        if self._reader.is_alive():
+            raise SandboxTimeoutError(f"the terminal's program timed out: it still runs after {timeout} s")
+        if self._error and not self._cancel.is_set():
+            raise self._error
+        return PtyResult(-1 if self._run.exit_code is None else self._run.exit_code)
+
+    def kill(self) -> None:
+        """Ends the program."""
+        self._run.kill()
+
+    def disconnect(self) -> None:
+        """Leaves; what runs on the terminal is hung up."""
+        self._cancel.set()
+        self._reader.join()
