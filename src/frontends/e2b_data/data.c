@@ -128,7 +128,8 @@ static int relay_to(struct http_exchange *x, struct provider_box *box, struct sm
 {
     struct proxy_drop *drop = http_alloc(x, sizeof *drop);
     struct http_client *c = NULL;
-    struct http_relay opts = { .drop = drop ? drop->v : NULL };
+    struct http_relay opts = { .drop = drop ? drop->v : NULL,
+        .files = smx_view_eq(http_path(x), "/files") };
     int r;
 
     if (!drop)

@@ -1,0 +1,172 @@
+"""What is answered in front of a sandbox when it does not work, word for word where E2B's clients compare (reports 9 and 14)."""
+import threading
+import time
+
+import pytest
+import requests
+
+from conftest import until
+from dataplane import ENVD, ask, envelopes, fields, host_of, open_command, rpc, run, signed_url, token_of
+
+pytestmark = pytest.mark.root
+
+NOT_FOUND = "The sandbox was not found"
+CLOSED = "The sandbox is running but port is not open"
+
+
+def is_gone(reply, sandbox_id):
+    assert reply.status_code == 502, (reply.status_code, reply.text)
+    assert reply.json() == {"sandboxId": sandbox_id, "message": NOT_FOUND, "code": 502}
+    return True
+
+
+class Nobody:
+    id = "i00000000000000000000"
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+
+
+@pytest.mark.parametrize("by", ("fields", "host"))
+@pytest.mark.parametrize("token", (False, "x"))
+def test_unknown_sandboxes(daemon, by, token):
+    nobody = Nobody(daemon)
+    is_gone(ask(nobody, "GET", "/health", by=by, token=token), nobody.id)
+    is_gone(rpc(nobody, "process.Process/List", {}, by=by, token=token), nobody.id)
+    is_gone(ask(nobody, "GET", "/files", by=by, token=token), nobody.id)
+    is_gone(ask(nobody, "GET", "/", port=3000, token=token), nobody.id)
+
+
+def test_killed_ones(daemon):
+    box = daemon.create()
+    token = token_of(box)
+    assert ask(box, "GET", "/health", token=token).status_code == 204
+    box.delete()
+    for by in ("fields", "host"):
+        is_gone(ask(box, "GET", "/health", by=by, token=token), box.id)
+        is_gone(rpc(box, "process.Process/Start", {}, by=by, token=token), box.id)
+    is_gone(ask(box, "GET", "/", port=3000, token=token), box.id)
+
+
+def test_paused_and_stopped_ones_come_back(daemon):
+    box = daemon.create()
+    token = token_of(box)
+    try:
+        run(box, "echo kept >~/kept", token=token)
+        for verb in ("pause", "stop"):
+            assert daemon.post(f"{box.path}/{verb}").status_code in (200, 202, 204)
+            is_gone(ask(box, "GET", "/health", token=token), box.id)
+            is_gone(rpc(box, "process.Process/List", {}, token=token), box.id)
+            is_gone(ask(box, "GET", "/", port=3000, token=token), box.id)
+            is_gone(requests.get(signed_url(box, "kept", token=token), timeout=60), box.id)
+            assert daemon.post(f"{box.path}/start").status_code in (200, 202, 204)
+            assert run(box, "cat ~/kept; id -un", token=token) == (b"kept\nuser\n", 0)
+    finally:
+        box.delete()
+
+
+def test_closed_ports(module_sandbox):
+    box = module_sandbox
+    reply = ask(box, "GET", "/", port=3999)
+    assert reply.status_code == 502 and reply.headers["Content-Type"].startswith("application/json")
+    assert reply.json() == {"sandboxId": box.id, "message": CLOSED, "port": 3999, "code": 502}
+    by_host = ask(box, "GET", "/", port=3999, by="host", token=False)
+    assert by_host.status_code == 502 and by_host.json()["message"] == CLOSED and by_host.json()["port"] == 3999
+    assert by_host.json()["code"] == "port_closed" and by_host.headers["X-Sandmux-Error"] == "port_closed"
+
+
+def test_browsers_get_a_page(daemon, module_sandbox):
+    page = {"Accept": "text/html,application/xhtml+xml"}
+    for box, port in ((module_sandbox, 3999), (Nobody(daemon), 3000), (Nobody(daemon), ENVD)):
+        reply = ask(box, "GET", "/", port=port, by="host", token=False, headers=page)
+        assert reply.status_code == 502 and reply.headers["Content-Type"].startswith("text/html") and "<h1>" in reply.text
+
+
+def cut(stream):
+    """True when a stream broke off instead of ending."""
+    try:
+        for _ in stream:
+            pass
+    except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError, AssertionError):
+        return True
+    return False
+
+
+def started(reply):
+    stream = envelopes(reply)
+    assert "start" in next(stream)[1]["event"]
+    return stream
+
+
+def test_a_sandbox_killed_under_open_streams(daemon):
+    """The streams end at once and without an end message; then /health says it is gone: that is how clients know."""
+    box = daemon.create()
+    token = token_of(box)
+    streams = [started(open_command(box, "sleep 1000", token=token)) for _ in range(5)]
+    results = []
+    threads = [threading.Thread(target=lambda s=stream: results.append(cut(s))) for stream in streams]
+    for t in threads:
+        t.start()
+    box.delete()
+    for t in threads:
+        t.join(30)
+    assert results == [True] * 5
+    is_gone(ask(box, "GET", "/health", token=token), box.id)
+
+
+def test_a_sandbox_that_expires_under_an_open_stream(daemon):
+    box = daemon.create(timeout_s=2)
+    token = token_of(box)
+    assert cut(started(open_command(box, "sleep 1000", token=token)))
+    is_gone(ask(box, "GET", "/health", token=token), box.id)  # the very first probe after the break
+    until(lambda: daemon.get(box.path).status_code == 404)
+
+
+def test_health_after_the_end_says_so_soon(daemon):
+    box = daemon.create(timeout_s=1)
+    token = token_of(box)
+    until(lambda: ask(box, "GET", "/health", token=token).status_code == 502, 20)
+    is_gone(ask(box, "GET", "/health", token=token), box.id)
+
+
+def test_field_report_9_kill_while_others_look(daemon):
+    box = daemon.create()
+    token = token_of(box)
+    seen, stop = [], threading.Event()
+
+    def look():
+        while not stop.is_set():
+            reply = ask(box, "GET", "/health", token=token)
+            seen.append((reply.status_code, reply.text))
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for t in threads:
+        t.start()
+    time.sleep(0.3)
+    box.delete()
+    time.sleep(0.2)
+    stop.set()
+    for t in threads:
+        t.join(30)
+    assert {status for status, _ in seen} == {204, 502}
+    assert all(NOT_FOUND in text for status, text in seen if status == 502)
+
+
+def test_use_extends_a_sliding_lifetime_and_no_absolute_one(daemon):
+    sliding, absolute = daemon.create(), daemon.create(timeout_s=3600)
+    try:
+        before = [box.get()["expires_at"] for box in (sliding, absolute)]
+        time.sleep(1.1)
+        for box in (sliding, absolute):
+            run(box, "true")
+        after = [box.get()["expires_at"] for box in (sliding, absolute)]
+        assert after[0] > before[0] and after[1] == before[1]
+    finally:
+        sliding.delete()
+        absolute.delete()
+
+
+def test_fields_and_hosts_of_one_sandbox_do_not_mix(daemon, module_sandbox):
+    sent = fields(module_sandbox)
+    assert requests.get(daemon.url + "/health", headers=sent, timeout=60).status_code == 204
+    sent["Host"] = host_of(Nobody(daemon))
+    is_gone(requests.get(daemon.url + "/health", headers=sent, timeout=60), Nobody.id)
