@@ -168,6 +168,11 @@ struct io_loop *core_loop(struct core *c)
     return c->loop;
 }
 
+uint64_t core_max_lifetime_s(const struct core *c)
+{
+    return c->max_lifetime_s;
+}
+
 bool core_shed(struct core *c)
 {
     bool some = false;

@@ -58,6 +58,7 @@ SMX_DEFINE_CLEANUP(struct core, core_close)
 struct metrics *core_metrics(struct core *c);
 const char *core_instance_id(const struct core *c); /* of this state directory, for Sandmux-Via */
 struct io_loop *core_loop(struct core *c);
+uint64_t core_max_lifetime_s(const struct core *c); /* 0: none */
 /* Descriptors are short: closes idle connections to sandboxes; true when there were some. */
 bool core_shed(struct core *c);
 /* The opened provider of a runtime, for its own side doors (local_engine_attach()). NULL: none. */
@@ -196,6 +197,15 @@ int sandbox_resume(struct sandbox *sb, struct smx_err *err);
  * resumed (a stopped one started) once for all who ask, and lives SANDBOX_WAKE_S from then on when
  * its lifetime is absolute. Else -SMX_E_STATE. */
 int sandbox_wake(struct sandbox *sb, struct smx_err *err);
+/* [parks] running afterwards. One that runs lives at least timeout_s more, never less than before;
+ * any other is started (afresh: from its files, even when its processes are kept) and lives
+ * timeout_s from then on. timeout_s is not 0. */
+int sandbox_connect(
+    struct sandbox *sb, uint64_t timeout_s, bool afresh, bool *ret_started, struct smx_err *err);
+/* [parks] a running one lives at least timeout_s more. */
+int sandbox_extend(struct sandbox *sb, uint64_t timeout_s, struct smx_err *err);
+/* [parks] ends the lifetime of a running one now: what its on_timeout says is done. */
+int sandbox_expire(struct sandbox *sb, struct smx_err *err);
 /* [parks] returns when it is gone at the provider and in the registry. Provider down: an error, and
  * the record is kept. */
 int sandbox_delete(struct sandbox *sb, struct smx_err *err);

@@ -151,6 +151,11 @@ void sandbox_unlock(struct sbx *b);
 int sandbox_delete_locked(struct sbx *b, const char *reason, struct smx_err *err);
 /* With the lock held: what its on_timeout says. */
 int sandbox_expire_locked(struct sbx *b, struct smx_err *err);
+int sandbox_start_locked(struct sbx *b, struct smx_err *err);
+int sandbox_stop_locked(struct sbx *b, struct smx_err *err); /* from running or paused */
+int sandbox_patch_locked(struct sbx *b, const struct core_patch *p, struct smx_err *err);
+/* "sandbox 'x' is paused and cannot be <what>", or that there is none. */
+int sandbox_refuse(const struct sbx *b, const char *what, struct smx_err *err);
 void sandbox_flush_dirty(struct core *c);
 /* The provider says that it changed; with the lock held. */
 void sandbox_follow(struct sbx *b, enum provider_box_state state, const char *reason);

@@ -234,7 +234,7 @@ void sandbox_unlock(struct sbx *b)
 
 /* --- operations ---------------------------------------------------------------------------- */
 
-static int refuse(const struct sbx *b, const char *what, struct smx_err *err)
+int sandbox_refuse(const struct sbx *b, const char *what, struct smx_err *err)
 {
     if (b->pub.state == SANDBOX_DELETED)
         return smx_err_set(err, SMX_E_SANDBOX_NOT_FOUND, "sandbox '%s' not found", b->pub.id);
@@ -315,7 +315,7 @@ static const struct change stopping = { "stop", "stopped", SANDBOX_STOPPING, SAN
 static const struct change pausing = { "pause", "paused", SANDBOX_PAUSING, SANDBOX_PAUSED,
     provider_pause };
 
-static int start_locked(struct sbx *b, struct smx_err *err)
+int sandbox_start_locked(struct sbx *b, struct smx_err *err)
 {
     switch (b->pub.state) {
     case SANDBOX_RUNNING:
@@ -337,7 +337,7 @@ static int start_locked(struct sbx *b, struct smx_err *err)
     case SANDBOX_STATE_COUNT_:
         break;
     }
-    return refuse(b, "started", err);
+    return sandbox_refuse(b, "started", err);
 }
 
 int sandbox_start(struct sandbox *sb, struct smx_err *err)
@@ -347,7 +347,7 @@ int sandbox_start(struct sandbox *sb, struct smx_err *err)
 
     if (r < 0)
         return r;
-    r = start_locked(b, err);
+    r = sandbox_start_locked(b, err);
     sandbox_unlock(b);
     return r;
 }
@@ -365,9 +365,14 @@ static int simple(struct sandbox *sb, const struct change *ch, unsigned from, st
     else if (from & (1u << sb->state))
         r = change(b, ch, err);
     else
-        r = refuse(b, ch->done, err);
+        r = sandbox_refuse(b, ch->done, err);
     sandbox_unlock(b);
     return r;
+}
+
+int sandbox_stop_locked(struct sbx *b, struct smx_err *err)
+{
+    return change(b, &stopping, err);
 }
 
 int sandbox_stop(struct sandbox *sb, struct smx_err *err)
@@ -383,50 +388,6 @@ int sandbox_pause(struct sandbox *sb, struct smx_err *err)
 int sandbox_resume(struct sandbox *sb, struct smx_err *err)
 {
     return simple(sb, &resuming, 1u << SANDBOX_PAUSED, err);
-}
-
-static bool wakes(const struct sandbox *sb)
-{
-    return sb->auto_resume && (sb->state == SANDBOX_PAUSED || sb->state == SANDBOX_STOPPED);
-}
-
-/* Its lifetime is set before it runs, so that the change arms and tells the runtime the right one.
- */
-static int wake_locked(struct sbx *b, struct smx_err *err)
-{
-    enum sandbox_lifetime lifetime = b->pub.lifetime;
-    uint64_t lifetime_s = b->pub.lifetime_s;
-    int r;
-
-    if (b->pub.state == SANDBOX_RUNNING)
-        return 0;
-    if (!wakes(&b->pub))
-        return refuse(b, "used", err);
-    if (lifetime == SANDBOX_LIFETIME_ABSOLUTE)
-        lifetime_set(b, /* has_timeout= */ true, SANDBOX_WAKE_S);
-    r = start_locked(b, err);
-    if (r < 0) {
-        b->pub.lifetime = lifetime;
-        b->pub.lifetime_s = lifetime_s;
-    }
-    return r;
-}
-
-int sandbox_wake(struct sandbox *sb, struct smx_err *err)
-{
-    struct sbx *b = sbx_of(sb);
-    int r;
-
-    if (sb->state == SANDBOX_RUNNING)
-        return 0;
-    if (!sb->auto_resume)
-        return refuse(b, "used", err);
-    r = sandbox_lock(b, err);
-    if (r < 0)
-        return r;
-    r = wake_locked(b, err);
-    sandbox_unlock(b);
-    return r;
 }
 
 /* --- deleting ------------------------------------------------------------------------------ */
@@ -453,7 +414,7 @@ int sandbox_delete_locked(struct sbx *b, const char *reason, struct smx_err *err
     int r;
 
     if (from == SANDBOX_DELETED)
-        return refuse(b, "deleted", err);
+        return sandbox_refuse(b, "deleted", err);
     if (!b->rt->provider)
         return not_attached(b, err);
     io_shield_begin();
@@ -574,7 +535,7 @@ static int patch_metadata(struct sbx *b, const struct core_patch *p, struct smx_
 static int patch_check(const struct sbx *b, const struct core_patch *p, struct smx_err *err)
 {
     if (b->pub.state == SANDBOX_DELETED || b->pub.state == SANDBOX_DELETING)
-        return refuse(b, "changed", err);
+        return sandbox_refuse(b, "changed", err);
     if (p->name && *p->name && !smx_name_valid(p->name))
         return smx_err_set(err, SMX_E_INVALID,
             "name: must be 1 to %d of a-z, 0-9, '.', '_', '-', beginning with a letter or digit",
@@ -582,7 +543,7 @@ static int patch_check(const struct sbx *b, const struct core_patch *p, struct s
     return p->has_metadata ? metadata_check(p->metadata, p->n_metadata, err) : 0;
 }
 
-static int patch_locked(struct sbx *b, const struct core_patch *p, struct smx_err *err)
+int sandbox_patch_locked(struct sbx *b, const struct core_patch *p, struct smx_err *err)
 {
     int r = patch_check(b, p, err);
 
@@ -616,7 +577,7 @@ int sandbox_patch(struct sandbox *sb, const struct core_patch *p, struct smx_err
 
     if (r < 0)
         return r;
-    r = patch_locked(b, p, err);
+    r = sandbox_patch_locked(b, p, err);
     sandbox_unlock(b);
     return r;
 }
@@ -628,7 +589,7 @@ int sandbox_use_begin(struct sandbox *sb, struct provider_box **ret_box, struct 
     struct sbx *b = sbx_of(sb);
 
     if (sb->state != SANDBOX_RUNNING)
-        return refuse(b, "used", err);
+        return sandbox_refuse(b, "used", err);
     if (!b->box || b->detach)
         return not_attached(b, err);
     b->uses++;
@@ -654,7 +615,7 @@ int sandbox_hold_begin(struct sandbox *sb, struct provider_box **ret_box, struct
     struct sbx *b = sbx_of(sb);
 
     if (sb->state != SANDBOX_RUNNING)
-        return refuse(b, "used", err);
+        return sandbox_refuse(b, "used", err);
     if (!b->box || b->detach)
         return not_attached(b, err);
     b->holds++;

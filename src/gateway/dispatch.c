@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "frontends/e2b/e2b.h"
 #include "frontends/e2b_data/e2b_data.h"
 #include "frontends/native/native.h"
 #include "frontends/traffic/traffic.h"
@@ -107,13 +108,29 @@ static SMX_NOINLINE enum where find_destination(
     return fields ? by_fields(x, ret) : TO_SIGNED;
 }
 
+/* What is not ours by its path is E2B's control plane. */
+static bool is_native(struct smx_view path)
+{
+    static const char *const ours[] = { "/metrics", "/healthz", "/readyz", "/version" };
+
+    if (smx_view_starts(path, "/api/") || smx_view_eq(path, "/api"))
+        return true;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(ours); i++)
+        if (smx_view_eq(path, ours[i]))
+            return true;
+    return false;
+}
+
 static void handle(struct frontend *fe, struct http_exchange *x)
 {
     struct proxy_target to;
 
     switch (find_destination(fe, x, &to)) {
     case TO_US:
-        native_handle(fe, x);
+        if (is_native(http_path(x)))
+            native_handle(fe, x);
+        else
+            e2b_handle(fe, x);
         break;
     case TO_ENVD:
         e2b_data_handle(fe, x, &to);
