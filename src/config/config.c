@@ -5,13 +5,14 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { PROFILE_PORT_FIRST = 18000, PROFILE_PORTS = 10000 };
+enum { PROFILE_PORT_FIRST = 18000, PROFILE_PORTS = 10000, TLS_PORT = 8443 };
 
 #define NAME CONFIG_NAME
 #define LISTEN CONFIG_LISTEN_AT
@@ -166,6 +167,26 @@ static int place_profile(struct config *c, struct smx_err *err)
     return 0;
 }
 
+/* HTTPS at the address of HTTP; 10000 above a profile's own port. */
+static int place_tls(struct config *c, struct smx_err *err)
+{
+    struct config_value *tls = &c->v[CONFIG_TLS_LISTEN];
+    const char *profile = c->v[CONFIG_PROFILE].text, *listen = c->v[CONFIG_LISTEN].text;
+    unsigned port = TLS_PORT;
+    char host[64];
+    uint16_t unused;
+
+    if (tls->text || !c->v[CONFIG_TLS_CERT].text)
+        return 0;
+    if (profile)
+        port =
+            PROFILE_PORT_FIRST + PROFILE_PORTS + (unsigned)(config_hash(profile) % PROFILE_PORTS);
+    if (!listen || !config_parse_listen(listen, host, sizeof host, &unused))
+        smx_strcpy(host, sizeof host, "127.0.0.1");
+    tls->text = smx_asprintf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+    return tls->text ? 0 : smx_err_oom(err);
+}
+
 static int check_values(struct config *c, const char *cwd, struct smx_err *err)
 {
     for (int i = 0; i < CONFIG_COUNT_; i++) {
@@ -206,6 +227,8 @@ static int load(struct config *c, const struct config_input *in, struct smx_err 
     r = fill_fallbacks(c, err);
     if (r == 0)
         r = place_profile(c, err);
+    if (r == 0)
+        r = place_tls(c, err);
     return r < 0 ? r : check_values(c, where, err);
 }
 
@@ -256,6 +279,8 @@ static int reload(const struct config *from, struct config *c, struct smx_err *e
         r = fill_fallbacks(c, err);
     if (r == 0)
         r = place_profile(c, err);
+    if (r == 0)
+        r = place_tls(c, err);
     return r < 0 ? r : check_values(c, dir, err);
 }
 

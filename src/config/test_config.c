@@ -355,6 +355,43 @@ TEST(places_of_root_profile_and_project)
     ASSERT_STR(p.socket, "/run/sandmux/dev.sock");
 }
 
+TEST(https_is_listened_for_beside_http_once_there_is_a_certificate)
+{
+    static const struct {
+        const char *cert, *listen, *profile, *given, *want;
+    } rows[] = {
+        { NULL, NULL, NULL, NULL, NULL },
+        { "/c.pem", NULL, NULL, NULL, "127.0.0.1:8443" },
+        { "/c.pem", "0.0.0.0:80", NULL, NULL, "0.0.0.0:8443" },
+        { "/c.pem", "[::]:80", NULL, NULL, "[::]:8443" },
+        { "/c.pem", "none", NULL, NULL, "127.0.0.1:8443" },
+        { "/c.pem", NULL, NULL, "none", "none" },
+        { "/c.pem", NULL, NULL, "127.0.0.2:443", "127.0.0.2:443" },
+        { "/c.pem", NULL, "dev", NULL, "127.0.0.1:" },
+    };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(rows); i++) {
+        struct config_input in = { .env = no_env, .no_dotenv = true };
+        SMX_CLEANUP(config_freep) struct config *c = NULL;
+        struct smx_err err = { 0 };
+        const char *got;
+
+        in.flags[CONFIG_TLS_CERT] = rows[i].cert;
+        in.flags[CONFIG_LISTEN] = rows[i].listen;
+        in.flags[CONFIG_PROFILE] = rows[i].profile;
+        in.flags[CONFIG_TLS_LISTEN] = rows[i].given;
+        ASSERT_OK(config_load(&in, &c, &err), &err);
+        got = config_get(c, CONFIG_TLS_LISTEN);
+        if (!rows[i].want)
+            ASSERT_TRUE(got == NULL);
+        else if (!rows[i].profile)
+            ASSERT_STR(got, rows[i].want);
+        else
+            ASSERT_TRUE(smx_starts(got, rows[i].want) && !smx_ends(got, ":8443") &&
+                        !smx_streq(got, config_get(c, CONFIG_LISTEN)));
+    }
+}
+
 TEST(a_socket_path_beyond_the_kernels_limit_is_refused)
 {
     struct config_input in = { .env = no_env, .no_dotenv = true };

@@ -38,6 +38,8 @@ struct frontend {
     uint16_t port;
     int (*open_port)(struct frontend *fe, struct smx_err *err);
     /* Ends the daemon in an orderly way; sandboxes stay. */
+    uint16_t tls_port;    /* of the HTTPS listener; 0: there is none */
+    const char *tls_cert; /* its certificate's file, where the daemon was started; or NULL */
     void (*stop)(struct frontend *fe);
     struct metrics_family *requests, *seconds; /* by front end and status; by front end */
     struct frontend_counted counted[FRONTEND_COUNTED];

@@ -61,19 +61,22 @@ int guard_peer_and_host(const struct frontend *fe, const struct http_exchange *x
         "Host '%.100s' is not served here; allow it with --domain (SANDMUX_DOMAIN)", host->name);
 }
 
-/* "http://name:port" of the request itself, as a browser writes it. */
+/* "https://name:port" of the request itself, as a browser writes it. */
 static bool is_own_origin(const struct http_exchange *x, struct smx_view origin)
 {
+    bool secure = http_peer(x)->secure;
+    const char *scheme = secure ? "https://" : "http://";
+    uint16_t usual = secure ? 443 : 80;
     struct frontend_host own, theirs;
 
-    if (!smx_view_starts(origin, "http://"))
+    if (!smx_view_starts(origin, scheme))
         return false;
-    origin.p += 7;
-    origin.n -= 7;
+    origin.p += strlen(scheme);
+    origin.n -= strlen(scheme);
     if (!frontend_host_parse(origin, &theirs) || !frontend_host_parse(http_host(x), &own))
         return false;
     return smx_streq(own.name, theirs.name) &&
-           (own.port ? own.port : 80) == (theirs.port ? theirs.port : 80);
+           (own.port ? own.port : usual) == (theirs.port ? theirs.port : usual);
 }
 
 /* The credential of the request: Authorization: Bearer, or X-API-KEY. */

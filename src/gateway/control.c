@@ -15,6 +15,8 @@ static void on_message(struct gateway *g, const char *word, int *fds, size_t nfd
         g->engine_starts++;
         runtimes_engine(g, smx_take_fd(&fds[0]));
     }
+    if (smx_streq(word, CONTROL_TLS) && nfds == 2)
+        secure_reload(g, fds[0], fds[1]);
     for (size_t i = 0; i < nfds; i++)
         smx_close(fds[i]);
 }

@@ -11,14 +11,24 @@
 #define ENGINE_FD_NAME "engine"   /* SOCK_SEQPACKET to the engine (wire/engine) */
 #define TCP_FD_NAME "tcp"
 #define UNIX_FD_NAME "unix"
+#define TLS_FD_NAME "tls"          /* listener for HTTPS */
+#define TLS_CERT_FD_NAME "tlscert" /* a file in memory: PEM text; and the key that belongs to it \
+                                    */
+#define TLS_KEY_FD_NAME "tlskey"
 
 /* to the gateway */
 #define CONTROL_ENGINE "engine" /* with one descriptor: the engine was started anew */
+#define CONTROL_TLS "tls"       /* with two: certificate and key have changed */
 
 /* from the gateway */
 #define CONTROL_READY "ready" /* it accepts requests */
 #define CONTROL_IDLE "idle"   /* --auto: nothing to look after for long enough */
 #define CONTROL_STOP "stop"   /* a caller with the right to asked for the end of the daemon */
+
+/* What became of CONTROL_TLS: they are served; or they make no sense and the old ones are served.
+ */
+#define CONTROL_TLS_TAKEN "tls-taken"
+#define CONTROL_TLS_REFUSED "tls-refused"
 
 enum { CONTROL_MESSAGE_MAX = 64 };
 

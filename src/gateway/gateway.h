@@ -4,14 +4,15 @@
 
 #include "config/config.h"
 #include "frontends/frontend.h"
+#include "tls/tls.h"
 
 enum { INHERITED_MAX = 16, RUNTIMES_INFO_MAX = 4 };
 
 /* Descriptors that came by LISTEN_FDS; -1 where there was none. */
 struct inherited {
-    int control, engine;
+    int control, engine, tls_cert, tls_key;
     int listeners[INHERITED_MAX];
-    bool is_unix[INHERITED_MAX];
+    bool is_unix[INHERITED_MAX], is_tls[INHERITED_MAX];
     size_t n;
 };
 
@@ -25,11 +26,14 @@ struct gateway {
     struct io_event stop; /* set: end in an orderly way */
     struct io_event idle_stop;
     bool supervisor_gone;
+    struct tls_context *tls; /* NULL: no certificate */
+    struct http_secure secure;
     char *domains; /* owns what fe.domains point to */
     struct json_pair info[3][RUNTIMES_INFO_MAX];
     uint64_t last_busy_ns;
     uint64_t engine_starts;
-    struct metrics_series *g_connections, *g_fds, *g_fibers, *g_restarts, *g_engines;
+    struct metrics_series *g_connections, *g_fds, *g_fibers, *g_restarts, *g_engines, *g_expiry;
+    struct metrics_series *c_shaken, *c_plain, *c_failed;
     int exit_status;
 };
 
@@ -45,6 +49,13 @@ void runtimes_engine(struct gateway *g, int fd);
 /* dispatch.c: the server's handler; ctx is the struct frontend */
 void dispatch(struct http_exchange *x, void *ctx);
 void dispatch_metrics(struct frontend *fe);
+
+/* secure.c: certificate and key as the supervisor handed them on. -SMX_E_INVALID says what is wrong
+ * with them. */
+int secure_open(struct gateway *g, struct smx_err *err);
+void secure_metrics(struct gateway *g);
+/* They have changed: serves them, or says why not and serves the old ones. Borrows both. */
+void secure_reload(struct gateway *g, int cert_fd, int key_fd);
 
 /* control.c: a fiber for the supervisor, one for idleness */
 void control_run(void *gateway);

@@ -42,7 +42,12 @@ static void take(struct inherited *in, int fd, struct smx_view name)
         in->control = fd;
     } else if (smx_view_eq(name, ENGINE_FD_NAME)) {
         in->engine = fd;
+    } else if (smx_view_eq(name, TLS_CERT_FD_NAME)) {
+        in->tls_cert = fd;
+    } else if (smx_view_eq(name, TLS_KEY_FD_NAME)) {
+        in->tls_key = fd;
     } else {
+        in->is_tls[in->n] = smx_view_eq(name, TLS_FD_NAME);
         in->is_unix[in->n] = is_unix_socket(fd);
         in->listeners[in->n++] = fd;
     }
@@ -53,7 +58,7 @@ int inherit_fds(struct inherited *ret, struct smx_err *err)
     const char *names = getenv("LISTEN_FDNAMES");
     size_t n;
 
-    *ret = (struct inherited){ .control = -1, .engine = -1 };
+    *ret = (struct inherited){ .control = -1, .engine = -1, .tls_cert = -1, .tls_key = -1 };
     if (!read_count(&n, err))
         return -SMX_E_INVALID;
     for (size_t i = 0; i < n; i++) {
@@ -73,6 +78,8 @@ void inherit_close(struct inherited *in)
 {
     smx_close(smx_take_fd(&in->control));
     smx_close(smx_take_fd(&in->engine));
+    smx_close(smx_take_fd(&in->tls_cert));
+    smx_close(smx_take_fd(&in->tls_key));
     for (size_t i = 0; i < in->n; i++)
         smx_close(smx_take_fd(&in->listeners[i]));
 }

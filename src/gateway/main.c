@@ -134,13 +134,13 @@ static int prepare(struct gateway *g, int argc, char **argv, struct smx_err *err
 
 /* --- listeners -------------------------------------------------------------------------------- */
 
-static void note_port(struct frontend *fe, int fd)
+static void note_port(uint16_t *ret_port, int fd)
 {
     char host[64];
     uint16_t port;
 
     if (io_local_address(fd, host, sizeof host, &port, /* err= */ NULL) == 0)
-        fe->port = port;
+        *ret_port = port;
 }
 
 /* An automatic daemon has no TCP listener until somebody asks for a preview URL. */
@@ -153,23 +153,40 @@ static int open_port(struct frontend *fe, struct smx_err *err)
     r = io_listen_tcp("127.0.0.1", 0, &fd, err);
     if (r < 0)
         return r;
-    note_port(fe, fd);
+    note_port(&fe->port, fd);
     smx_info("listening for sandbox traffic port=%u", (unsigned)fe->port);
     return http_server_listen(fe->server, fd, "tcp", err);
 }
 
-static int start_listening(struct gateway *g, struct smx_err *err)
+static int listen_to(struct gateway *g, size_t i, struct smx_err *err)
 {
     struct inherited *in = &g->inherited;
+    int fd = smx_take_fd(&in->listeners[i]);
+
+    if (in->is_tls[i])
+        return http_server_listen_secure(g->fe.server, fd, "tls", &g->secure, err);
+    return http_server_listen(g->fe.server, fd, in->is_unix[i] ? "unix" : "tcp", err);
+}
+
+static int start_listening(struct gateway *g, struct smx_err *err)
+{
     int r = 0;
 
-    for (size_t i = 0; i < in->n && r == 0; i++) {
-        if (!in->is_unix[i])
-            note_port(&g->fe, in->listeners[i]);
-        r = http_server_listen(
-            g->fe.server, smx_take_fd(&in->listeners[i]), in->is_unix[i] ? "unix" : "tcp", err);
-    }
+    for (size_t i = 0; i < g->inherited.n && r == 0; i++)
+        r = listen_to(g, i, err);
     return r;
+}
+
+static void note_ports(struct gateway *g)
+{
+    const struct inherited *in = &g->inherited;
+
+    for (size_t i = 0; i < in->n; i++) {
+        if (in->is_tls[i])
+            note_port(&g->fe.tls_port, in->listeners[i]);
+        else if (!in->is_unix[i])
+            note_port(&g->fe.port, in->listeners[i]);
+    }
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -210,6 +227,8 @@ static void collect_gauges(void *gateway)
     metrics_set(g->g_fibers, (double)io_loop_fibers(g->loop));
     metrics_set(g->g_restarts, (double)g->fe.restarts);
     metrics_set(g->g_engines, (double)g->engine_starts);
+    if (g->tls)
+        metrics_set(g->g_expiry, (double)tls_context_expires(g->tls));
 }
 
 static struct metrics_series *gauge(struct metrics *m, const char *name, const char *help)
@@ -228,6 +247,7 @@ static void declare_metrics(struct gateway *g)
     g->g_restarts = gauge(
         m, "sandmux_gateway_restarts", "Times that the supervisor started the gateway again.");
     g->g_engines = gauge(m, "sandmux_engine_restarts", "New engines that this gateway was given.");
+    secure_metrics(g);
     metrics_on_collect(m, collect_gauges, g);
 }
 
@@ -260,10 +280,10 @@ static int start(struct gateway *g, struct smx_err *err)
     if (g->inherited.control >= 0 &&
         (r = io_fd_init(&g->control, smx_take_fd(&g->inherited.control), err)) < 0)
         return r;
-    for (size_t i = 0; i < g->inherited.n; i++) {
-        if (!g->inherited.is_unix[i])
-            note_port(&g->fe, g->inherited.listeners[i]);
-    }
+    note_ports(g);
+    r = secure_open(g, err);
+    if (r < 0)
+        return r;
     runtimes_fill(g, &cc);
     r = core_open(&cc, &g->fe.core, err);
     if (r < 0)
@@ -318,7 +338,8 @@ static void main_run(void *gateway)
         g->exit_status = exit_status(err.code);
     } else {
         control_tell(g, CONTROL_READY);
-        smx_info("ready port=%u state=%s", (unsigned)g->fe.port, g->state_dir);
+        smx_info("ready port=%u tls_port=%u state=%s", (unsigned)g->fe.port,
+            (unsigned)g->fe.tls_port, g->state_dir);
         io_event_wait(&g->stop, SMX_FOREVER);
     }
     finish(g);
@@ -327,7 +348,10 @@ static void main_run(void *gateway)
 
 int main(int argc, char **argv)
 {
-    struct gateway g = { .inherited = { .control = -1, .engine = -1 }, .control = { .fd = -1 } };
+    struct gateway g = {
+        .inherited = { .control = -1, .engine = -1, .tls_cert = -1, .tls_key = -1 },
+        .control = { .fd = -1 }
+    };
     struct smx_err err = { 0 };
     int r;
 
@@ -354,4 +378,5 @@ int main(int argc, char **argv)
     config_free(g.config);
     smx_free(g.domains);
     return g.exit_status;
+    tls_context_free(g.tls);
 }

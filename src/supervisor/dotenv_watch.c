@@ -18,7 +18,8 @@
 static bool is_fixed(enum config_key key)
 {
     return key == CONFIG_PROFILE || key == CONFIG_LISTEN || key == CONFIG_SOCKET ||
-           key == CONFIG_STATE_DIR;
+           key == CONFIG_STATE_DIR || key == CONFIG_TLS_LISTEN || key == CONFIG_TLS_CERT ||
+           key == CONFIG_TLS_KEY;
 }
 
 static bool is_engines(enum config_key key)

@@ -22,6 +22,16 @@ struct keeper {
     bool renewing;        /* it was asked to end, to be started with other settings */
 };
 
+/* Certificate and key of the HTTPS listener as files in memory, for this gateway and the next. */
+struct tls_pair_fds {
+    int cert, key; /* -1: none */
+};
+struct tls_files {
+    struct tls_pair_fds now, next; /* next: sent to the gateway, which has not answered yet */
+    int watch_fd;                  /* inotify on their directories, or -1 */
+    uint64_t check_at_ns;          /* they may have changed: look then; SMX_FOREVER: no */
+};
+
 struct supervisor {
     const struct config *config;
     struct config *reloaded; /* owned; what config points to after a change of .env */
@@ -29,12 +39,13 @@ struct supervisor {
     bool automatic, root;
     uid_t gateway_uid;
     gid_t gateway_gid;
-    int lock_fd, engine_dir_fd, tcp_fd, unix_fd, signal_fd;
+    int lock_fd, engine_dir_fd, tcp_fd, tls_fd, unix_fd, signal_fd;
+    struct tls_files tls;
     int dotenv_fd;               /* inotify on the directory of .env, or -1 */
     int control_fd;              /* our end of the pair with the gateway */
     int engine_end, gateway_end; /* ends of the pair between both, waiting for their process */
     char gateway_dir[1100], engine_dir[1100], agent[1100];
-    char url[96]; /* of the TCP listener, or empty */
+    char url[96]; /* of the TCP listener, else of the TLS listener, or empty */
     struct keeper gateway, engine;
     bool ready; /* the gateway said so once */
     bool stopping;
@@ -77,6 +88,14 @@ int handover_to_engine(struct supervisor *s, int fd, struct smx_err *err);
 /* dotenv_watch.c */
 int dotenv_watch_open(struct supervisor *s, struct smx_err *err);
 void dotenv_watch_react(struct supervisor *s);
+
+/* tls_files.c */
+int tls_files_open(struct supervisor *s, struct smx_err *err);
+void tls_files_close(struct supervisor *s);
+void tls_files_react(struct supervisor *s); /* events of watch_fd */
+void tls_files_check(
+    struct supervisor *s); /* now: reads them again, hands changes to the gateway */
+void tls_files_answer(struct supervisor *s, bool taken); /* what the gateway said of the next */
 
 /* notify.c */
 void notify_systemd(const char *text);

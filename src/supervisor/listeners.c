@@ -47,7 +47,7 @@ static bool is_loopback(const union address *a)
     return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
 }
 
-static int listen_failed(const char *host, uint16_t port, struct smx_err *err)
+static int listen_failed(const char *host, uint16_t port, const char *flag, struct smx_err *err)
 {
     int e = errno;
     char holder[64];
@@ -56,12 +56,12 @@ static int listen_failed(const char *host, uint16_t port, struct smx_err *err)
         return smx_err_errno(err, e, "listening on %s:%u", host, (unsigned)port);
     holder_of_port(port, holder, sizeof holder);
     return smx_err_set(err, SMX_E_BUSY,
-        "port %u on %s is in use by %s; stop it, or choose another port with --listen",
-        (unsigned)port, host, *holder ? holder : "another process");
+        "port %u on %s is in use by %s; stop it, or choose another port with %s", (unsigned)port,
+        host, *holder ? holder : "another process", flag);
 }
 
-static int listen_tcp(
-    const union address *a, socklen_t len, const char *host, uint16_t port, struct smx_err *err)
+static int listen_tcp(const union address *a, socklen_t len, const char *host, uint16_t port,
+    const char *flag, struct smx_err *err)
 {
     SMX_CLEANUP(smx_closep) int fd = -1;
     int on = 1;
@@ -71,23 +71,24 @@ static int listen_tcp(
         return smx_err_errno(err, errno, "making a socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, &a->any, len) < 0 || listen(fd, BACKLOG) < 0)
-        return listen_failed(host, port, err);
+        return listen_failed(host, port, flag, err);
     return smx_take_fd(&fd);
 }
 
-static void note_url(struct supervisor *s, const char *host)
+static void note_url(struct supervisor *s, int fd, const char *scheme, const char *host)
 {
     union address a;
     socklen_t len = sizeof a;
     uint16_t port = 0;
 
-    if (getsockname(s->tcp_fd, &a.any, &len) == 0)
+    if (getsockname(fd, &a.any, &len) == 0)
         port = ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
-    snprintf(s->url, sizeof s->url, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host,
+    snprintf(s->url, sizeof s->url, strchr(host, ':') ? "%s://[%s]:%u" : "%s://%s:%u", scheme, host,
         (unsigned)port);
 }
 
-static int open_tcp(struct supervisor *s, struct smx_err *err)
+static int open_address(
+    struct supervisor *s, enum config_key key, const char *scheme, int *ret_fd, struct smx_err *err)
 {
     char host[64];
     union address a;
@@ -95,7 +96,7 @@ static int open_tcp(struct supervisor *s, struct smx_err *err)
     uint16_t port;
     int r;
 
-    if (s->automatic || !config_listen(s->config, CONFIG_LISTEN, host, sizeof host, &port))
+    if (s->automatic || !config_listen(s->config, key, host, sizeof host, &port))
         return 0;
     len = make_address(&a, host, port);
     if (!is_loopback(&a) && !config_bool(s->config, CONFIG_REQUIRE_KEYS))
@@ -103,13 +104,16 @@ static int open_tcp(struct supervisor *s, struct smx_err *err)
             "%s is not a loopback address: anybody who reaches it could run code; add "
             "--require-keys and make a key with 'sandmux keys create'",
             host);
-    if (!is_loopback(&a))
-        smx_warn("plain HTTP beyond loopback: keys and data travel in the clear listen=%s", host);
-    r = listen_tcp(&a, len, host, port, err);
+    if (!is_loopback(&a) && key == CONFIG_LISTEN)
+        smx_warn("plain HTTP beyond loopback: keys and data travel in the clear listen=%s; "
+                 "--tls-cert and --tls-key serve HTTPS",
+            host);
+    r = listen_tcp(&a, len, host, port, config_setting(key)->flag, err);
     if (r < 0)
         return r;
-    s->tcp_fd = r;
-    note_url(s, host);
+    *ret_fd = r;
+    if (!*s->url)
+        note_url(s, r, scheme, host);
     return 0;
 }
 
@@ -177,8 +181,10 @@ static int open_unix(struct supervisor *s, struct smx_err *err)
 
 int listeners_open(struct supervisor *s, struct smx_err *err)
 {
-    int r = open_tcp(s, err);
+    int r = open_address(s, CONFIG_LISTEN, "http", &s->tcp_fd, err);
 
+    if (r == 0 && s->tls.now.cert >= 0)
+        r = open_address(s, CONFIG_TLS_LISTEN, "https", &s->tls_fd, err);
     return r < 0 ? r : open_unix(s, err);
 }
 
@@ -188,5 +194,6 @@ void listeners_close(struct supervisor *s)
         unlink(s->places.socket);
     smx_close(s->unix_fd);
     smx_close(s->tcp_fd);
-    s->unix_fd = s->tcp_fd = -1;
+    smx_close(s->tls_fd);
+    s->unix_fd = s->tcp_fd = s->tls_fd = -1;
 }

@@ -140,27 +140,36 @@ static int start_engine(struct supervisor *s, struct smx_err *err)
     return r;
 }
 
-static size_t gateway_fds(struct supervisor *s, int control, int fds[4], char *names, size_t size)
-{
-    size_t n = 0;
+enum { GATEWAY_FDS = 7, GATEWAY_NAMES = 96 };
 
-    fds[n++] = control;
-    snprintf(names, size, "%s:%s%s%s", CONTROL_FD_NAME, UNIX_FD_NAME,
-        s->tcp_fd >= 0 ? ":" TCP_FD_NAME : "", s->gateway_end >= 0 ? ":" ENGINE_FD_NAME : "");
-    fds[n++] = s->unix_fd;
-    if (s->tcp_fd >= 0)
-        fds[n++] = s->tcp_fd;
-    if (s->gateway_end >= 0)
-        fds[n++] = s->gateway_end;
+static size_t gateway_fds(
+    struct supervisor *s, int control, int fds[GATEWAY_FDS], char names[GATEWAY_NAMES])
+{
+    const struct {
+        int fd;
+        const char *name;
+    } rows[GATEWAY_FDS] = { { control, CONTROL_FD_NAME }, { s->unix_fd, UNIX_FD_NAME },
+        { s->tcp_fd, TCP_FD_NAME }, { s->tls_fd, TLS_FD_NAME },
+        { s->tls.now.cert, TLS_CERT_FD_NAME }, { s->tls.now.key, TLS_KEY_FD_NAME },
+        { s->gateway_end, ENGINE_FD_NAME } };
+    size_t n = 0, len = 0;
+
+    for (size_t i = 0; i < GATEWAY_FDS; i++) {
+        if (rows[i].fd < 0)
+            continue;
+        len +=
+            (size_t)snprintf(names + len, GATEWAY_NAMES - len, "%s%s", n ? ":" : "", rows[i].name);
+        fds[n++] = rows[i].fd;
+    }
     return n;
 }
 
 static int spawn_gateway(struct supervisor *s, int control, char *const *envp, struct smx_err *err)
 {
-    char restarts[16], uid[16], names[64], automatic[] = "--auto";
+    char restarts[16], uid[16], names[GATEWAY_NAMES], automatic[] = "--auto";
     char *argv[] = { (char[]){ "sandmux-gateway" }, (char[]){ "--state-dir" }, s->gateway_dir,
         (char[]){ "--daemon-uid" }, uid, (char[]){ "--restarts" }, restarts, NULL, NULL };
-    int fds[4];
+    int fds[GATEWAY_FDS];
     struct spawn_spec spec = { .argv = argv,
         .envp = envp,
         .fds = fds,
@@ -174,7 +183,7 @@ static int spawn_gateway(struct supervisor *s, int control, char *const *envp, s
     snprintf(uid, sizeof uid, "%d", (int)geteuid());
     if (s->automatic)
         argv[7] = automatic;
-    spec.nfds = gateway_fds(s, control, fds, names, sizeof names);
+    spec.nfds = gateway_fds(s, control, fds, names);
     return spawn_program(&s->gateway, &spec, err);
 }
 
@@ -239,6 +248,7 @@ static void gateway_ended(struct supervisor *s, int status)
     int code = crashed ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 
     s->gateway.pid = 0;
+    tls_files_answer(s, /* taken= */ false);
     if (s->stopping) {
         if (s->engine.pid)
             kill(s->engine.pid, SIGTERM);
@@ -288,6 +298,13 @@ static void reap(struct supervisor *s)
 /* --- the loop ----------------------------------------------------------------------------------
  */
 
+static void on_hangup(struct supervisor *s)
+{
+    tls_files_check(s);
+    if (s->gateway.pid)
+        kill(s->gateway.pid, SIGHUP);
+}
+
 static void on_signal(struct supervisor *s)
 {
     struct signalfd_siginfo info;
@@ -295,11 +312,11 @@ static void on_signal(struct supervisor *s)
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGCHLD)
             reap(s);
-        else if (info.ssi_signo == SIGHUP && s->gateway.pid)
-            kill(s->gateway.pid, SIGHUP);
-        else if (info.ssi_signo != SIGHUP && s->stopping)
+        else if (info.ssi_signo == SIGHUP)
+            on_hangup(s);
+        else if (s->stopping)
             s->kill_at_ns = 0; /* asked twice: now */
-        else if (info.ssi_signo != SIGHUP)
+        else
             stop(s, 0);
     }
 }
@@ -329,6 +346,8 @@ static void on_control(struct supervisor *s)
     word[n] = 0;
     if (smx_streq(word, CONTROL_READY))
         on_ready(s);
+    else if (smx_streq(word, CONTROL_TLS_TAKEN) || smx_streq(word, CONTROL_TLS_REFUSED))
+        tls_files_answer(s, smx_streq(word, CONTROL_TLS_TAKEN));
     else if (smx_streq(word, CONTROL_IDLE) || smx_streq(word, CONTROL_STOP))
         stop(s, 0);
 }
@@ -352,6 +371,7 @@ static int poll_timeout(const struct supervisor *s)
 {
     uint64_t at = SMX_MIN(s->gateway.start_at_ns, s->engine.start_at_ns), now = smx_now_ns();
 
+    at = SMX_MIN(at, s->tls.check_at_ns);
     if (s->stopping)
         at = s->kill_at_ns;
     if (at == SMX_FOREVER)
@@ -373,15 +393,20 @@ static void kill_late(struct supervisor *s)
 static void run(struct supervisor *s)
 {
     while (!s->stopping || s->gateway.pid || s->engine.pid) {
-        struct pollfd p[3] = { { .fd = s->signal_fd, .events = POLLIN },
-            { .fd = s->control_fd, .events = POLLIN }, { .fd = s->dotenv_fd, .events = POLLIN } };
+        struct pollfd p[] = { { .fd = s->signal_fd, .events = POLLIN },
+            { .fd = s->control_fd, .events = POLLIN }, { .fd = s->dotenv_fd, .events = POLLIN },
+            { .fd = s->tls.watch_fd, .events = POLLIN } };
 
-        poll(p, 3, poll_timeout(s));
+        poll(p, SMX_ARRAY_LEN(p), poll_timeout(s));
         on_signal(s);
         if (s->control_fd >= 0 && p[1].fd == s->control_fd && p[1].revents)
             on_control(s);
         if (p[2].revents)
             dotenv_watch_react(s);
+        if (p[3].revents)
+            tls_files_react(s);
+        if (s->tls.check_at_ns <= smx_now_ns())
+            tls_files_check(s);
         if (!s->stopping) {
             if (s->root)
                 start_due(s, &s->engine, start_engine);
@@ -453,6 +478,8 @@ static int set_up(struct supervisor *s, struct smx_err *err)
     if (r == 0)
         r = state_open(s, err);
     if (r == 0)
+        r = tls_files_open(s, err);
+    if (r == 0)
         r = listeners_open(s, err);
     if (r == 0 && s->root)
         r = make_pair(s, err);
@@ -473,6 +500,7 @@ static int start_all(struct supervisor *s, struct smx_err *err)
 static void tear_down(struct supervisor *s)
 {
     listeners_close(s);
+    tls_files_close(s);
     drop_ends(s);
     smx_close(s->control_fd);
     smx_close(s->signal_fd);
@@ -491,6 +519,11 @@ int supervisor_main(const struct config *config, const struct supervisor_options
         .lock_fd = -1,
         .engine_dir_fd = -1,
         .tcp_fd = -1,
+        .tls_fd = -1,
+        .tls = { .now = { -1, -1 },
+            .next = { -1, -1 },
+            .watch_fd = -1,
+            .check_at_ns = SMX_FOREVER },
         .unix_fd = -1,
         .signal_fd = -1,
         .dotenv_fd = -1,

@@ -83,7 +83,12 @@ void native_version(struct http_exchange *x, const struct http_params *params, v
     json_kv_string(&w, "api", "1");
     json_kv_string(&w, "instance", core_instance_id(fe->core));
     json_kv_u64(&w, "port", fe->port);
+    json_kv_u64(&w, "tls_port", fe->tls_port);
+    json_kv_string(&w, "domain", fe->domains[1] ? fe->domains[1] : fe->domains[0]);
+    json_kv_bool(&w, "require_keys", fe->require_keys);
     json_kv_bool(&w, "automatic", fe->automatic);
+    if (http_peer(x)->unix_socket && fe->tls_cert)
+        json_kv_string(&w, "tls_cert", fe->tls_cert);
     json_object_end(&w);
     native_reply_json(x, 200, &w);
     smx_buf_done(&out);

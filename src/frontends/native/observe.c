@@ -8,18 +8,29 @@ enum { STATS_EVERY_MS = 1000, LINE_ROOM = 8 * 1024 };
 
 /* --- preview ---------------------------------------------------------------------------------- */
 
-static int make_url(struct frontend *fe, const struct sandbox *sb, unsigned port, char *out,
-    size_t size, struct smx_err *err)
+/* HTTPS for who came by HTTPS, and where there is nothing else. */
+static int make_url(struct frontend *fe, const struct sandbox *sb, unsigned port, bool secure,
+    char *out, size_t size, struct smx_err *err)
 {
     const char *domain = fe->domains[1] ? fe->domains[1] : fe->domains[0];
-    int r = fe->port ? 0 : fe->open_port(fe, err);
+    const char *scheme = "http";
+    unsigned own, usual = 80;
+    int n;
 
-    if (r < 0)
-        return r;
-    if (fe->port == 80)
-        snprintf(out, size, "http://%u-%s.%s", port, sb->id, domain);
-    else
-        snprintf(out, size, "http://%u-%s.%s:%u", port, sb->id, domain, (unsigned)fe->port);
+    if (fe->tls_port && (secure || !fe->port)) {
+        scheme = "https";
+        usual = 443;
+        own = fe->tls_port;
+    } else {
+        int r = fe->port ? 0 : fe->open_port(fe, err);
+
+        if (r < 0)
+            return r;
+        own = fe->port;
+    }
+    n = snprintf(out, size, "%s://%u-%s.%s", scheme, port, sb->id, domain);
+    if (own != usual && n > 0 && (size_t)n < size)
+        snprintf(out + n, size - (size_t)n, ":%u", own);
     return 0;
 }
 
@@ -37,7 +48,7 @@ void native_preview(struct http_exchange *x, const struct http_params *params, v
     if (r > 0)
         r = native_find(ctx, x, params, &sb, &err);
     if (r == 0)
-        r = make_url(ctx, sb, (unsigned)port, url, sizeof url, &err);
+        r = make_url(ctx, sb, (unsigned)port, http_peer(x)->secure, url, sizeof url, &err);
     if (r < 0) {
         native_fail(x, &err);
         return;
