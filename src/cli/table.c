@@ -100,6 +100,16 @@ static const struct cli_option logs_options[] = {
     { 0 },
 };
 
+static const struct cli_option session_options[] = {
+    { 'u', "user", "NAME", "create: user of its commands; default: root" },
+    { 'w', "workdir", "PATH", "create: where it starts; exec: for this command alone" },
+    { 0, "shell", "NAME", "create: bash or sh; default: bash where there is one" },
+    { 'd', "async", NULL, "exec: return while it runs and print its id" },
+    { 0, "timeout", "TIME", "exec: kill the command after this" },
+    { 'f', "follow", NULL, "logs: go on until the command ends" },
+    { 0 },
+};
+
 static const struct cli_option events_options[] = {
     { 'f', "follow", NULL, "go on with new events" },
     { 0, "since", "N", "only events after number N" },
@@ -169,6 +179,22 @@ const struct cli_command cli_commands[] = {
         .run = cmd_cp,
         .min = 2,
         .max = 2 },
+    { .name = "session",
+        .args = "create|ls|exec|logs|input|rm SANDBOX [SESSION [COMMAND...]]",
+        .summary = "shell sessions that keep directory, variables and functions",
+        .text = "The words of exec are joined by spaces and run as shell text; its exit status is "
+                "the command's. 'exit' ends the command, not the session. 'logs' and 'input' take "
+                "the id that 'exec --async' printed; 'ls' with a session lists its commands.",
+        .options = session_options,
+        .examples = "sandmux session create box s1\n"
+                    "sandmux session exec box s1 'cd /usr; V=5'\n"
+                    "sandmux session exec box s1 'pwd; echo $V'\n"
+                    "sandmux session exec --async box s1 'python3 -m http.server'\n"
+                    "sandmux session rm box s1",
+        .run = cmd_session,
+        .min = 1,
+        .max = SIZE_MAX,
+        .stop = 4 },
     { .name = "ps",
         .alias = "ls",
         .args = "",

@@ -4,6 +4,7 @@
 #ifndef SMX_FRONTENDS_FRONTEND_H
 #define SMX_FRONTENDS_FRONTEND_H
 
+#include "compose/session.h"
 #include "core/core.h"
 #include "http/server.h"
 
@@ -25,6 +26,7 @@ struct frontend_counted {
 struct frontend {
     struct io_loop *loop;
     struct core *core;
+    struct compose *compose; /* sessions */
     struct http_server *server;
     const char
         *domains[FRONTEND_DOMAINS_MAX + 1]; /* lower case, NULL-terminated; localhost first */
@@ -36,10 +38,10 @@ struct frontend {
     /* Port by which browsers reach us, for preview URLs; 0: no TCP listener yet. open_port makes
      * one on loopback (automatic daemons open none at start). */
     uint16_t port;
-    int (*open_port)(struct frontend *fe, struct smx_err *err);
-    /* Ends the daemon in an orderly way; sandboxes stay. */
     uint16_t tls_port;    /* of the HTTPS listener; 0: there is none */
     const char *tls_cert; /* its certificate's file, where the daemon was started; or NULL */
+    int (*open_port)(struct frontend *fe, struct smx_err *err);
+    /* Ends the daemon in an orderly way; sandboxes stay. */
     void (*stop)(struct frontend *fe);
     struct metrics_family *requests, *seconds; /* by front end and status; by front end */
     struct frontend_counted counted[FRONTEND_COUNTED];

@@ -286,6 +286,8 @@ static int start(struct gateway *g, struct smx_err *err)
         return r;
     runtimes_fill(g, &cc);
     r = core_open(&cc, &g->fe.core, err);
+    if (r == 0)
+        r = compose_new(g->fe.core, &g->fe.compose, err);
     if (r < 0)
         return r;
     declare_metrics(g);
@@ -317,6 +319,7 @@ static void finish(struct gateway *g)
         drain(g);
         http_server_free(g->fe.server);
     }
+    compose_free(g->fe.compose);
     if (g->fe.core)
         core_close(g->fe.core);
     io_fd_done(&g->control);
@@ -375,8 +378,8 @@ int main(int argc, char **argv)
     }
     io_loop_free(g.loop);
     inherit_close(&g.inherited);
+    tls_context_free(g.tls);
     config_free(g.config);
     smx_free(g.domains);
     return g.exit_status;
-    tls_context_free(g.tls);
 }

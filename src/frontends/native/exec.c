@@ -190,37 +190,11 @@ static int collect_event(struct collected *c, const struct provider_event *ev)
     return -SMX_E_INTERNAL;
 }
 
-static void show_bytes(struct smx_buf *b, char **text, struct json_bytes *bytes)
-{
-    static char empty[1];
-
-    if (b->len == 0)
-        *text = empty;
-    else if (smx_utf8_valid(b->data, b->len) && !memchr(b->data, 0, b->len))
-        *text = b->data;
-    else
-        *bytes = (struct json_bytes){ (unsigned char *)b->data, b->len };
-}
-
-static void write_bytes(struct json_writer *w, const char *key, const char *key_b64,
-    const char *text, const struct json_bytes *bytes)
-{
-    json_key(w, text ? key : key_b64);
-    if (text)
-        json_string(w, text);
-    else
-        json_base64(w, bytes->data, bytes->n);
-}
-
 static SMX_NOINLINE void reply_result(struct run *r, struct collected *c)
 {
-    struct json_bytes bytes[2] = { 0 };
-    char *text[2] = { NULL, NULL };
     struct json_writer w;
     struct smx_buf out;
 
-    show_bytes(&c->out, &text[0], &bytes[0]);
-    show_bytes(&c->err, &text[1], &bytes[1]);
     smx_buf_init(&out, 6 * (c->out.len + c->err.len) + 4096); /* a control byte takes six */
     json_writer_init(&w, &out);
     json_object_begin(&w);
@@ -230,8 +204,8 @@ static SMX_NOINLINE void reply_result(struct run *r, struct collected *c)
         json_i64(&w, c->end.signal);
     else
         json_null(&w);
-    write_bytes(&w, "stdout", "stdout_b64", text[0], &bytes[0]);
-    write_bytes(&w, "stderr", "stderr_b64", text[1], &bytes[1]);
+    native_kv_bytes(&w, "stdout", "stdout_b64", &c->out);
+    native_kv_bytes(&w, "stderr", "stderr_b64", &c->err);
     json_kv_u64(&w, "duration_ms", run_ms(r));
     json_kv_bool(&w, "truncated", c->truncated);
     json_kv_bool(&w, "timed_out", c->end.timed_out);

@@ -23,6 +23,9 @@ void native_reply_json(struct http_exchange *x, int status, struct json_writer *
 void native_fail_status(struct http_exchange *x, int status, const struct smx_err *err);
 void native_fail_memory(struct http_exchange *x);
 void native_no_content(struct http_exchange *x);
+/* "key": text where the bytes are UTF-8 without NUL, else "key_b64": base64. */
+void native_kv_bytes(
+    struct json_writer *w, const char *key, const char *key_b64, const struct smx_buf *bytes);
 /* The problem as it stands in a body; borrowed strings, url has room for the type. */
 void native_problem_fill(
     struct http_exchange *x, const struct smx_err *err, struct native_problem *ret, char type[96]);
@@ -50,6 +53,8 @@ void native_use_end(struct native_use *use);
 int native_check_path(const char *name, const char *path, struct smx_err *err);
 /* The required path of the query. The caller frees it. */
 int native_query_path(struct http_exchange *x, char **ret, struct smx_err *err);
+/* The query's signal; SIGKILL when it names none. */
+int native_query_signal(struct http_exchange *x, int *ret, struct smx_err *err);
 /* From now on the fiber is cancelled when the client goes away (for streams that fall silent). */
 void native_watch_client(struct http_exchange *x);
 void native_unwatch_client(struct http_exchange *x);
@@ -66,6 +71,9 @@ native_handler_fn native_sandbox_create, native_sandbox_ensure, native_sandbox_l
     native_sandbox_stop, native_sandbox_pause, native_sandbox_resume;
 native_handler_fn native_exec_post, native_exec_socket;
 native_handler_fn native_process_list, native_process_signal;
+native_handler_fn native_session_post, native_session_list_get, native_session_get,
+    native_session_remove, native_session_exec_post, native_session_logs, native_session_input_post,
+    native_session_signal;
 native_handler_fn native_file_list, native_file_get, native_file_put, native_file_upload,
     native_file_delete, native_file_make_dir, native_file_move;
 native_handler_fn native_preview, native_logs, native_stats;
@@ -75,6 +83,15 @@ native_handler_fn native_key_create, native_key_list, native_key_revoke;
 native_handler_fn native_runtime_status, native_runtime_switch, native_runtime_validate,
     native_runtime_health;
 native_handler_fn native_healthz, native_readyz, native_metrics, native_version, native_shutdown;
+
+/* sessions.c, session_logs.c */
+/* [parks] NDJSON lines from the command's first byte to its end. */
+void native_session_follow(
+    struct frontend *fe, struct http_exchange *x, struct session_command *cmd);
+void native_session_result_send(struct http_exchange *x, const struct session_command *cmd);
+int native_session_command(struct frontend *fe, struct http_exchange *x,
+    const struct http_params *params, struct sandbox **ret_sb, struct session_command **ret,
+    struct smx_err *err);
 
 /* exec.c: what both forms of exec share */
 struct native_spec { /* borrowed views of a decoded request, plus what had to be made */

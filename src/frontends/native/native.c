@@ -5,6 +5,7 @@
 enum { QUIET = 16 }; /* health and metrics: not worth a line in the log */
 
 #define S "/api/sandboxes/{id}"
+#define C S "/sessions/{session}/commands/{command}"
 
 static const struct http_route routes[] = {
     { H1_GET, "/healthz", native_healthz, GUARD_OPEN | QUIET },
@@ -35,6 +36,14 @@ static const struct http_route routes[] = {
     { H1_GET, S "/exec", native_exec_socket, GUARD_CHANGE },
     { H1_GET, S "/processes", native_process_list, GUARD_READ },
     { H1_DELETE, S "/processes/{pid}", native_process_signal, GUARD_CHANGE },
+    { H1_GET, S "/sessions", native_session_list_get, GUARD_READ },
+    { H1_POST, S "/sessions", native_session_post, GUARD_CHANGE },
+    { H1_GET, S "/sessions/{session}", native_session_get, GUARD_READ },
+    { H1_DELETE, S "/sessions/{session}", native_session_remove, GUARD_CHANGE },
+    { H1_POST, S "/sessions/{session}/exec", native_session_exec_post, GUARD_CHANGE },
+    { H1_GET, C "/logs", native_session_logs, GUARD_READ },
+    { H1_POST, C "/input", native_session_input_post, GUARD_CHANGE },
+    { H1_DELETE, C, native_session_signal, GUARD_CHANGE },
     { H1_GET, S "/files", native_file_list, GUARD_READ },
     { H1_POST, S "/files", native_file_upload, GUARD_CHANGE },
     { H1_PUT, S "/files", native_file_make_dir, GUARD_CHANGE },

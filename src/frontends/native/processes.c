@@ -50,7 +50,7 @@ void native_process_list(struct http_exchange *x, const struct http_params *para
     provider_process_list_done(&list);
 }
 
-static int read_signal(struct http_exchange *x, int *ret, struct smx_err *err)
+int native_query_signal(struct http_exchange *x, int *ret, struct smx_err *err)
 {
     SMX_CLEANUP(smx_freep) char *text = NULL;
     int r = http_query_string(x, "signal", &text, err);
@@ -66,7 +66,7 @@ void native_process_signal(struct http_exchange *x, const struct http_params *pa
     NATIVE_USE(use);
     struct smx_err err = { 0 };
     uint64_t pid = 0;
-    int signo, r = read_signal(x, &signo, &err);
+    int signo, r = native_query_signal(x, &signo, &err);
 
     if (r == 0)
         r = native_use_begin(ctx, x, params, &use, &err);

@@ -88,6 +88,18 @@ void native_reply_json(struct http_exchange *x, int status, struct json_writer *
         http_reply(x, status, NATIVE_JSON, w->out->data, w->out->len);
 }
 
+void native_kv_bytes(
+    struct json_writer *w, const char *key, const char *key_b64, const struct smx_buf *bytes)
+{
+    if (smx_utf8_valid(bytes->data, bytes->len) && !memchr(bytes->data, 0, bytes->len)) {
+        json_key(w, key);
+        json_string_n(w, bytes->data, bytes->len);
+    } else {
+        json_key(w, key_b64);
+        json_base64(w, bytes->data, bytes->len);
+    }
+}
+
 void native_no_content(struct http_exchange *x)
 {
     http_reply(x, 204, /* content_type= */ NULL, "", 0);

@@ -172,6 +172,47 @@ struct native_process_list {
     struct json_array processes;
 };
 
+/* --- sessions -------------------------------------------------------------------------------- */
+
+struct native_session_create { /* POST .../sessions: 201 made, 200 was there */
+    char *id;
+    char *user, *cwd, *shell;
+};
+struct native_session_command {
+    char *id, *command;
+    char *status; /* "running", "ended" or "lost" (its end was not seen) */
+    int64_t exit_code;
+    bool has_exit_code, async, timed_out;
+};
+struct native_session {
+    char *id;
+    struct json_array commands;
+};
+struct native_session_list {
+    struct json_strings sessions;
+};
+struct native_session_exec { /* POST .../sessions/{session}/exec */
+    char *command;           /* shell text */
+    char *cwd;               /* of this command alone */
+    bool async;
+    double timeout_s;
+};
+/* The reply to exec, and GET .../sessions/{session}/commands/{command}/logs; output is both streams
+ * in the order they came. With follow=1 the logs are NDJSON lines as those of exec. */
+struct native_session_result {
+    char *cmd_id, *status;
+    int64_t exit_code;
+    bool has_exit_code;
+    char *stdout_text, *stderr_text, *output_text;
+    struct json_bytes stdout_b64, stderr_b64, output_b64;
+    bool truncated, timed_out;
+};
+struct native_session_input { /* POST .../sessions/{session}/commands/{command}/input */
+    char *data;
+    struct json_bytes data_b64;
+    bool eof;
+};
+
 /* --- files ----------------------------------------------------------------------------------- */
 
 struct native_file {
@@ -282,12 +323,14 @@ extern const struct json_table native_resources_table, native_resources_reply_ta
     native_create_table, native_patch_table, native_sandbox_table, native_sandbox_list_table,
     native_exec_table, native_exec_result_table, native_problem_table, native_exec_start_table,
     native_exec_exit_table, native_exec_event_table, native_ws_start_table, native_resize_table,
-    native_ws_control_table, native_process_table, native_process_list_table, native_file_table,
-    native_file_list_table, native_move_table, native_preview_table, native_log_line_table,
-    native_stats_table, native_event_table, native_template_table, native_template_list_table,
-    native_key_create_table, native_key_table, native_key_list_table, native_switch_table,
-    native_switch_result_table, native_runtime_status_table, native_runtime_validation_table,
-    native_runtime_health_table, native_version_table, native_check_table, native_ready_table,
-    native_error_body_table;
+    native_ws_control_table, native_session_create_table, native_session_command_table,
+    native_session_table, native_session_list_table, native_session_exec_table,
+    native_session_result_table, native_session_input_table, native_process_table,
+    native_process_list_table, native_file_table, native_file_list_table, native_move_table,
+    native_preview_table, native_log_line_table, native_stats_table, native_event_table,
+    native_template_table, native_template_list_table, native_key_create_table, native_key_table,
+    native_key_list_table, native_switch_table, native_switch_result_table,
+    native_runtime_status_table, native_runtime_validation_table, native_runtime_health_table,
+    native_version_table, native_check_table, native_ready_table, native_error_body_table;
 
 #endif

@@ -1,0 +1,453 @@
+/* command.c - one command of a session: started as a process, read into its log by a fiber of its
+ * own (the pump) until its shell says that it is done or the runtime says that it ended. The pump
+ * holds the sandbox without using it: output that nobody waits for keeps nothing alive. */
+#include "compose/internal.h"
+
+#include <signal.h>
+
+enum { END_GRACE_MS = 500 }; /* from the shell's own mark to the runtime's end event */
+
+struct pump {
+    struct smx_list node;
+    struct compose *c;
+    struct sandbox *sb;
+    struct session *s;
+    struct session_command *cmd;
+    struct provider_stream *stream;
+    struct io_fiber *fiber;
+    struct mark marks[2];
+    bool has_turn;
+    enum session_stream now; /* of the bytes that are being given */
+};
+
+/* --- the record ------------------------------------------------------------------------------- */
+
+void session_command_unref(struct session_command *cmd)
+{
+    if (!cmd || --cmd->refs > 0)
+        return;
+    session_log_done(&cmd->log);
+    smx_free(cmd->text);
+    smx_free(cmd);
+}
+
+static void forget(struct session *s, struct session_command *cmd)
+{
+    smx_list_del(&cmd->node);
+    s->n_commands--;
+    session_command_unref(cmd);
+}
+
+void commands_drop(struct session *s)
+{
+    SMX_LIST_FOREACH_SAFE(node, &s->commands)
+        forget(s, SMX_LIST_ENTRY(node, struct session_command, node));
+}
+
+/* The oldest that has ended makes room. */
+static int make_room(struct session *s, struct smx_err *err)
+{
+    if (s->n_commands < SESSION_COMMANDS_MAX)
+        return 0;
+    SMX_LIST_FOREACH(node, &s->commands) {
+        struct session_command *cmd = SMX_LIST_ENTRY(node, struct session_command, node);
+
+        if (cmd->ended) {
+            forget(s, cmd);
+            return 0;
+        }
+    }
+    return smx_err_set(
+        err, SMX_E_QUOTA, "session '%s' runs %d commands already", s->id, SESSION_COMMANDS_MAX);
+}
+
+struct session_command *command_add(
+    struct session *s, const char *id, const char *text, bool async, struct smx_err *err)
+{
+    struct session_command *cmd;
+
+    if (make_room(s, err) < 0)
+        return NULL;
+    cmd = smx_alloc(sizeof *cmd);
+    if (!cmd || !(cmd->text = smx_strdup(text))) {
+        smx_free(cmd);
+        smx_err_oom(err);
+        return NULL;
+    }
+    smx_strcpy(cmd->id, sizeof cmd->id, id);
+    cmd->refs = 1;
+    cmd->async = async;
+    session_log_init(&cmd->log);
+    io_event_init(&cmd->pulse);
+    smx_list_add(&s->commands, &cmd->node);
+    s->n_commands++;
+    return cmd;
+}
+
+/* Logs of ended commands share one bound; the newest stay. */
+static void bound_logs(struct session *s)
+{
+    size_t total = 0;
+
+    for (struct smx_list *node = s->commands.prev; node != &s->commands; node = node->prev) {
+        struct session_command *cmd = SMX_LIST_ENTRY(node, struct session_command, node);
+
+        total += cmd->ended ? cmd->log.bytes.len : 0;
+        if (cmd->ended && total > SESSION_LOG_MAX)
+            session_log_done(&cmd->log);
+    }
+}
+
+/* --- the pump --------------------------------------------------------------------------------- */
+
+static void pulse(struct session_command *cmd)
+{
+    io_event_set(&cmd->pulse);
+    io_event_clear(&cmd->pulse);
+}
+
+static int give(void *arg, const char *data, size_t n)
+{
+    struct pump *p = arg;
+
+    return session_log_add(&p->cmd->log, p->now, data, n);
+}
+
+static int pump_bytes(struct pump *p, enum session_stream stream, const struct provider_event *ev)
+{
+    int r;
+
+    p->now = stream;
+    r = mark_feed(&p->marks[stream - 1], ev->data, ev->n, give, p);
+    pulse(p->cmd);
+    return r;
+}
+
+static void pump_flush(struct pump *p)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        p->now = (enum session_stream)(i + 1);
+        mark_flush(&p->marks[i], give, p);
+    }
+}
+
+static void pump_end(struct pump *p, const struct provider_event *ev)
+{
+    pump_flush(p);
+    p->cmd->exit_code = ev->exit_code;
+    p->cmd->timed_out = ev->timed_out;
+    p->cmd->ended = true;
+    if (ev->error && p->cmd->log.bytes.len == 0) {
+        session_log_add(&p->cmd->log, SESSION_STDERR, ev->error, strlen(ev->error));
+        session_log_add(&p->cmd->log, SESSION_STDERR, "\n", 1);
+    }
+}
+
+static int pump_event(struct pump *p, const struct provider_event *ev)
+{
+    switch (ev->kind) {
+    case PROVIDER_EVENT_START:
+        p->cmd->pid = ev->pid;
+        return 0;
+    case PROVIDER_EVENT_STDOUT:
+    case PROVIDER_EVENT_PTY:
+        return pump_bytes(p, SESSION_STDOUT, ev);
+    case PROVIDER_EVENT_STDERR:
+        return pump_bytes(p, SESSION_STDERR, ev);
+    case PROVIDER_EVENT_END:
+        pump_end(p, ev);
+        return 0;
+    }
+    return -SMX_E_INTERNAL;
+}
+
+/* Once both streams are marked, the end event has a moment to bring the signal, if it was one. */
+static void pump_read(struct pump *p)
+{
+    struct provider_event ev = { 0 };
+    uint64_t deadline = SMX_FOREVER;
+    int r = 0;
+
+    while (r == 0 && !p->cmd->ended) {
+        bool done = p->marks[0].found && p->marks[1].found;
+
+        if (done && deadline == SMX_FOREVER)
+            deadline = smx_deadline_in_ms(END_GRACE_MS);
+        r = provider_stream_next(p->stream, &ev, deadline, /* err= */ NULL);
+        if (r == 0)
+            r = pump_event(p, &ev);
+    }
+    if (p->cmd->ended)
+        return;
+    pump_flush(p);
+    p->cmd->ended = true;
+    p->cmd->exit_code = p->marks[0].exit_code;
+    p->cmd->lost = !p->marks[0].found;
+}
+
+static void pump_free(struct pump *p)
+{
+    provider_stream_close(p->stream);
+    if (p->has_turn)
+        io_sem_release(&p->s->turn);
+    bound_logs(p->s);
+    session_unref(p->s);
+    session_command_unref(p->cmd);
+    sandbox_hold_end(p->sb);
+    smx_list_del(&p->node);
+    if (smx_list_empty(&p->c->pumps))
+        io_event_set(&p->c->no_pumps);
+    smx_free(p);
+}
+
+static void pump_run(void *arg)
+{
+    struct pump *p = arg;
+
+    pump_read(p);
+    pulse(p->cmd);
+    pump_free(p);
+}
+
+static struct pump *pump_new(struct compose *c, struct sandbox *sb, struct session *s,
+    struct session_command *cmd, struct provider_stream *stream)
+{
+    struct pump *p = smx_alloc(sizeof *p);
+
+    if (!p)
+        return NULL;
+    *p = (struct pump){ .c = c, .sb = sb, .s = s, .cmd = cmd, .stream = stream };
+    mark_init(&p->marks[0], cmd->id);
+    mark_init(&p->marks[1], cmd->id);
+    s->refs++;
+    cmd->refs++;
+    smx_list_add(&c->pumps, &p->node);
+    io_event_clear(&c->no_pumps);
+    return p;
+}
+
+int command_pump(struct compose *c, struct sandbox *sb, struct session *s,
+    struct session_command *cmd, struct provider_stream *stream, bool has_turn, struct smx_err *err)
+{
+    struct provider_box *box;
+    struct pump *p;
+    int r = sandbox_hold_begin(sb, &box, err);
+
+    if (r < 0) {
+        provider_stream_close(stream);
+        return r;
+    }
+    p = pump_new(c, sb, s, cmd, stream);
+    if (!p) {
+        provider_stream_close(stream);
+        sandbox_hold_end(sb);
+        return smx_err_oom(err);
+    }
+    r = io_fiber_spawn(io_loop_self(), "session command", pump_run, p, &p->fiber, err);
+    if (r < 0)
+        pump_free(p);
+    else
+        p->has_turn = has_turn;
+    return r;
+}
+
+void pumps_end(struct compose *c)
+{
+    SMX_LIST_FOREACH(node, &c->pumps)
+        io_fiber_cancel(SMX_LIST_ENTRY(node, struct pump, node)->fiber);
+    io_shield_begin();
+    io_event_wait(&c->no_pumps, SMX_FOREVER);
+    io_shield_end();
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+int run_to_end(struct provider_box *box, const struct provider_process_spec *spec,
+    struct smx_buf *out, int *ret_exit_code, struct smx_err *err)
+{
+    SMX_CLEANUP(provider_stream_closep) struct provider_stream *stream = NULL;
+    uint64_t deadline = smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS);
+    struct provider_event ev = { 0 };
+    int r = provider_process_start(box, spec, &stream, deadline, err);
+
+    while (r == 0 && ev.kind != PROVIDER_EVENT_END) {
+        r = provider_stream_next(stream, &ev, deadline, err);
+        if (r == 0 && ev.kind == PROVIDER_EVENT_STDOUT)
+            smx_buf_append(out, ev.data, ev.n);
+    }
+    if (r == 0)
+        *ret_exit_code = ev.exit_code;
+    return r;
+}
+
+static char session_variable[] = "SANDMUX_SESSION";
+
+static int start(struct provider_box *box, struct session *s, struct session_command *cmd,
+    const struct session_exec *spec, struct provider_stream **ret, struct smx_err *err)
+{
+    static char keep[] = "keep", nothing[] = "";
+    const char *const bash[] = { "bash", "--norc", "--noprofile", "-c", session_script_bash, "bash",
+        s->dir, cmd->id, cmd->async ? nothing : keep, spec->cwd ? spec->cwd : nothing,
+        spec->command, NULL };
+    const char *const sh[] = { "sh", "-c", session_script_sh, "sh", s->dir, cmd->id,
+        cmd->async ? nothing : keep, spec->cwd ? spec->cwd : nothing, spec->command, NULL };
+    struct json_pair env = { session_variable, s->id };
+    SMX_CLEANUP(smx_freep) char *tag = smx_asprintf("session/%s/%s", s->id, cmd->id);
+    struct provider_process_spec process = { .argv = s->plain_sh ? sh : bash,
+        .cwd = spec->cwd,
+        .user = *s->user ? s->user : NULL,
+        .env = &env,
+        .n_env = 1,
+        .stdin_open = cmd->async,
+        .tag = tag,
+        .timeout_ms = spec->timeout_ms };
+
+    if (!tag)
+        return smx_err_oom(err);
+    return provider_process_start(
+        box, &process, ret, smx_deadline_in_ms(COMPOSE_START_TIMEOUT_MS), err);
+}
+
+static void make_id(char out[SESSION_COMMAND_ID_SIZE])
+{
+    uint64_t id = smx_random_u64();
+
+    smx_hex_encode(out, &id, sizeof id);
+}
+
+/* The turn is the pump's once it runs, and given back here when it never does. */
+static int begin(struct compose *c, struct sandbox *sb, struct provider_box *box, struct session *s,
+    const struct session_exec *spec, struct session_command **ret, struct smx_err *err)
+{
+    char id[SESSION_COMMAND_ID_SIZE];
+    struct provider_stream *stream;
+    struct session_command *cmd;
+    int r;
+
+    if (s->deleted)
+        return smx_err_set(err, SMX_E_NOT_FOUND, "session '%s' not found", s->id);
+    make_id(id);
+    cmd = command_add(s, id, spec->command, spec->async, err);
+    if (!cmd)
+        return -(int)err->code;
+    cmd->refs++;
+    r = start(box, s, cmd, spec, &stream, err);
+    if (r == 0)
+        r = command_pump(c, sb, s, cmd, stream, /* has_turn= */ !spec->async, err);
+    if (r < 0) {
+        if (!smx_list_empty(&cmd->node))
+            forget(s, cmd);
+        session_command_unref(cmd);
+        return r;
+    }
+    *ret = cmd;
+    return 0;
+}
+
+static int await(struct session_command *cmd, struct smx_err *err)
+{
+    int r = 0;
+
+    while (!cmd->ended && r == 0)
+        r = io_event_wait(&cmd->pulse, SMX_FOREVER);
+    return r < 0 ? smx_err_set(err, (enum smx_code) - r, "the command goes on") : 0;
+}
+
+static int exec_in(struct compose *c, struct sandbox *sb, struct session *s,
+    const struct session_exec *spec, struct session_command **ret, struct smx_err *err)
+{
+    SMX_CLEANUP(session_command_unrefp) struct session_command *cmd = NULL;
+    struct provider_box *box;
+    int r = sandbox_use_begin(sb, &box, err);
+
+    if (r < 0)
+        return r;
+    if (!spec->async)
+        r = io_sem_acquire(&s->turn, SMX_FOREVER);
+    if (r < 0) {
+        smx_err_set(err, (enum smx_code) - r, "waiting for the command before");
+    } else {
+        r = begin(c, sb, box, s, spec, &cmd, err);
+        if (r < 0 && !spec->async)
+            io_sem_release(&s->turn);
+    }
+    if (r == 0 && !spec->async && !spec->no_wait)
+        r = await(cmd, err);
+    sandbox_use_end(sb);
+    if (r == 0)
+        *ret = smx_take(&cmd);
+    return r;
+}
+
+int session_exec(struct compose *c, struct sandbox *sb, const char *id,
+    const struct session_exec *spec, struct session_command **ret, struct smx_err *err)
+{
+    SMX_CLEANUP(session_unrefp) struct session *s = NULL;
+    int r = session_find(c, sb, id, &s, err);
+
+    return r < 0 ? r : exec_in(c, sb, s, spec, ret, err);
+}
+
+/* --- one command ------------------------------------------------------------------------------ */
+
+int session_command_get(struct compose *c, struct sandbox *sb, const char *id, const char *command,
+    struct session_command **ret, struct smx_err *err)
+{
+    SMX_CLEANUP(session_unrefp) struct session *s = NULL;
+    int r = session_find(c, sb, id, &s, err);
+
+    if (r < 0)
+        return r;
+    SMX_LIST_FOREACH(node, &s->commands) {
+        struct session_command *cmd = SMX_LIST_ENTRY(node, struct session_command, node);
+
+        if (!smx_streq(cmd->id, command))
+            continue;
+        cmd->refs++;
+        *ret = cmd;
+        return 0;
+    }
+    return smx_err_set(
+        err, SMX_E_PROCESS_NOT_FOUND, "command '%.32s' of session '%s' not found", command, s->id);
+}
+
+static int check_runs(const struct session_command *cmd, struct smx_err *err)
+{
+    if (!cmd->ended)
+        return 0;
+    return smx_err_set(err, SMX_E_STATE, "command '%s' has ended", cmd->id);
+}
+
+int session_command_input(struct sandbox *sb, struct session_command *cmd, const void *data,
+    size_t n, bool eof, struct smx_err *err)
+{
+    uint64_t deadline = smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS);
+    struct provider_box *box;
+    int r = check_runs(cmd, err);
+
+    if (r == 0)
+        r = sandbox_use_begin(sb, &box, err);
+    if (r < 0)
+        return r;
+    if (n > 0)
+        r = provider_write_stdin(box, cmd->pid, /* tty= */ false, data, n, deadline, err);
+    if (r == 0 && eof)
+        r = provider_close_stdin(box, cmd->pid, deadline, err);
+    sandbox_use_end(sb);
+    return r;
+}
+
+int session_command_signal(
+    struct sandbox *sb, struct session_command *cmd, int signo, struct smx_err *err)
+{
+    struct provider_box *box;
+    int r = check_runs(cmd, err);
+
+    if (r == 0)
+        r = sandbox_use_begin(sb, &box, err);
+    if (r < 0)
+        return r;
+    r = provider_signal(box, cmd->pid, signo, smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS), err);
+    sandbox_use_end(sb);
+    return r;
+}

@@ -1,0 +1,89 @@
+/* internal.h - what the files of compose share. */
+#ifndef SMX_COMPOSE_INTERNAL_H
+#define SMX_COMPOSE_INTERNAL_H
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "compose/session.h"
+
+enum { COMPOSE_CALL_TIMEOUT_MS = 60000, COMPOSE_START_TIMEOUT_MS = 30000 };
+
+struct compose {
+    struct core *core;
+    int64_t started_unix_ms;
+    struct smx_map sandboxes; /* id -> struct sandbox_sessions */
+    struct smx_list pumps;    /* of struct pump */
+    struct io_event no_pumps;
+};
+
+struct session {
+    struct smx_list node;
+    unsigned refs;
+    bool made, deleted;
+    char id[SESSION_ID_MAX + 1];
+    char dir[sizeof SESSION_DIR + 1 + SESSION_ID_MAX];
+    char user[33]; /* empty: the sandbox's default */
+    bool plain_sh; /* there is no bash */
+    struct io_sem turn;
+    struct smx_list commands;
+    size_t n_commands;
+};
+
+struct sandbox_sessions {
+    struct sandbox *sb; /* a reference */
+    struct smx_list sessions;
+    size_t n;
+    bool loaded;    /* what an earlier gateway left is known */
+    unsigned users; /* calls that are under way with it */
+    struct io_sem loading;
+};
+
+/* session.c */
+void session_unref(struct session *s);
+SMX_DEFINE_CLEANUP(struct session, session_unref)
+bool session_id_valid(const char *id);
+struct session *session_add(struct sandbox_sessions *ss, const char *id, struct smx_err *err);
+/* [parks] a reference. */
+int session_find(struct compose *c, struct sandbox *sb, const char *id, struct session **ret,
+    struct smx_err *err);
+/* The sandbox's sessions, those of an earlier gateway among them. [parks] */
+int sessions_of(
+    struct compose *c, struct sandbox *sb, struct sandbox_sessions **ret, struct smx_err *err);
+
+/* adopt.c: [parks] what an earlier gateway left in the sandbox. */
+int sessions_adopt(struct compose *c, struct sandbox_sessions *ss, struct smx_err *err);
+
+/* command.c */
+/* Takes the stream in every case: a fiber of its own reads it into the log. */
+int command_pump(struct compose *c, struct sandbox *sb, struct session *s,
+    struct session_command *cmd, struct provider_stream *stream, bool has_turn,
+    struct smx_err *err);
+struct session_command *command_add(
+    struct session *s, const char *id, const char *text, bool async, struct smx_err *err);
+void commands_drop(struct session *s);
+void pumps_end(struct compose *c); /* [parks] */
+/* [parks] runs a program to its end; output up to the buffer's maximum. */
+int run_to_end(struct provider_box *box, const struct provider_process_spec *spec,
+    struct smx_buf *out, int *ret_exit_code, struct smx_err *err);
+
+/* script.c: what the shells run; see there. */
+extern const char session_script_make[], session_script_bash[], session_script_sh[],
+    session_script_end[];
+
+/* mark.c: finds the line that a command's shell writes when it is done, in a stream of bytes that
+ * comes in pieces: RS, the command's id, ':', exit code, RS. */
+enum { MARK_MAX = 1 + SESSION_COMMAND_ID_SIZE - 1 + 1 + 3 + 1 };
+struct mark {
+    const char *id;
+    char held[MARK_MAX]; /* what may be the beginning of it */
+    size_t n_held;
+    bool found;
+    int exit_code;
+};
+void mark_init(struct mark *m, const char *id);
+/* Calls give(arg, ...) with what is not part of it. 0 or what give returned. */
+int mark_feed(struct mark *m, const char *data, size_t n,
+    int (*give)(void *arg, const char *data, size_t n), void *arg);
+int mark_flush(struct mark *m, int (*give)(void *arg, const char *data, size_t n), void *arg);
+
+#endif

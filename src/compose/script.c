@@ -1,0 +1,116 @@
+/* script.c - what the shells of sessions run.
+ *
+ * make:  $1 directory, $2 shell that is asked for or empty, $3 and $4 the scripts for bash and sh.
+ *        Makes the directory for its user alone, prints the shell and writes the first state; one
+ *        that is there already stays.
+ * bash:  $1 directory, $2 id of the command, $3 "keep" or empty, $4 directory of this command or
+ *        empty, $5 the command. State is two files in turn, a and b, and "slot" says which is
+ * whole. sh:    the same for a plain POSIX shell: variables, directory, umask and options, no
+ * functions. end:   $1 id of the session, $2 directory. Kills whatever carries the session's
+ * variable.
+ *
+ * Names that begin with __smx_ are ours and are not part of the state. */
+#include "compose/internal.h"
+
+const char session_script_make[] =
+    "old=$(umask)\n"
+    "umask 077\n"
+    "mkdir -m 1777 " SESSION_DIR " 2>/dev/null\n"
+    "mkdir \"$1\" 2>/dev/null ||\n"
+    "{ [ -O \"$1\" ] && [ -d \"$1\" ] && [ ! -L \"$1\" ]; } || exit 1\n"
+    "umask \"$old\"\n"
+    "have=sh\n"
+    "command -v bash >/dev/null && have=bash\n"
+    "[ \"$2\" = bash ] && [ $have = sh ] && exit 3\n"
+    "[ \"$2\" = sh ] && have=sh\n"
+    "echo $have\n"
+    "[ -s \"$1/slot\" ] && exit 0\n"
+    "[ $have = bash ] && exec bash --norc --noprofile -c \"$3\" bash \"$1\" '' keep '' :\n"
+    "exec sh -c \"$4\" sh \"$1\" '' keep '' :\n";
+
+const char session_script_bash[] =
+    "__smx_dir=$1 __smx_end=$2 __smx_keep=$3 __smx_cwd=$4 __smx_cmd=$5\n"
+    "__smx_trap='{\n"
+    "set -- \"$?\" \"$__smx_end\" \"$__smx_dir\" \"$__smx_slot\" \"$PWD\" \"$@\"\n"
+    "if [ \"$__smx_keep\" ]; then\n"
+    "[ \"$__smx_cwd\" ] && set -- \"${@:1:4}\" \"$__smx_home\" \"${@:6}\"\n"
+    "if [ \"$4\" = a ]; then set -- \"${@:1:3}\" b \"${@:5}\"\n"
+    "else set -- \"${@:1:3}\" a \"${@:5}\"; fi\n"
+    "{\n"
+    "echo \"__smx_set() {\"; set +o; echo \"}\"\n"
+    "set +euxC\n"
+    "shopt -p; declare -f; export -f\n"
+    "for __smx_n in \"${__smx_env[@]%%=*}\"; do\n"
+    "[[ -v $__smx_n ]] || printf \"unset -v %q\\n\" \"$__smx_n\"\n"
+    "done\n"
+    "unset -v BASH_EXECUTION_STRING \"${!__smx_@}\"\n"
+    "declare -p; alias -p; umask -p\n"
+    "printf \"cd -- %q\\nset --\" \"$5\"\n"
+    "(($# > 5)) && printf \" %q\" \"${@:6}\"\n"
+    "printf \"\\n__smx_set\\nunset -f __smx_set\\n\"\n"
+    "} >|\"$3/$4\" && echo \"$4\" >|\"$3/slot\"\n"
+    "fi\n"
+    "printf \"\\036%s:%d\\036\" \"$2\" \"$1\"\n"
+    "printf \"\\036%s:%d\\036\" \"$2\" \"$1\" >&3\n"
+    "} 3>&2 2>/dev/null'\n"
+    "{\n"
+    "mapfile -d '' -t __smx_env </proc/self/environ\n"
+    "read -r __smx_slot <\"$__smx_dir/slot\"\n"
+    "set --\n"
+    "shopt -s expand_aliases\n"
+    "[ \"$__smx_slot\" ] && . \"$__smx_dir/$__smx_slot\"\n"
+    "__smx_home=$PWD\n"
+    "[ \"$__smx_cwd\" ] && cd -- \"$__smx_cwd\"\n"
+    "trap \"$__smx_trap\" EXIT\n"
+    "} 2>/dev/null\n"
+    "eval \"$__smx_cmd\"\n"
+    "{ __smx_rc=$?; trap \"$__smx_trap\" EXIT; } 2>/dev/null\n"
+    "exit \"$__smx_rc\"\n";
+
+const char session_script_sh[] =
+    "__smx_dir=$1 __smx_end=$2 __smx_keep=$3 __smx_cwd=$4 __smx_cmd=$5\n"
+    "__smx_trap='{\n"
+    "__smx_rc=$?\n"
+    "if [ \"$__smx_keep\" ]; then\n"
+    "__smx_at=$PWD\n"
+    "[ \"$__smx_cwd\" ] && __smx_at=$__smx_home\n"
+    "if [ \"$__smx_slot\" = a ]; then __smx_slot=b; else __smx_slot=a; fi\n"
+    "{\n"
+    "echo \"__smx_set() {\"; set +o; echo \"}\"\n"
+    "set +eux\n"
+    "set; export -p; readonly -p; echo \"umask $(umask)\"; echo __smx_set\n"
+    "} >|\"$__smx_dir/$__smx_slot\" && {\n"
+    "cd -- \"$__smx_at\" && pwd -P >|\"$__smx_dir/$__smx_slot.cwd\"\n"
+    "echo \"$__smx_slot\" >|\"$__smx_dir/slot\"; }\n"
+    "fi\n"
+    "printf \"\\036%s:%d\\036\" \"$__smx_end\" \"$__smx_rc\"\n"
+    "printf \"\\036%s:%d\\036\" \"$__smx_end\" \"$__smx_rc\" >&3\n"
+    "} 3>&2 2>/dev/null'\n"
+    "__smx_use() {\n"
+    "read -r __smx_slot <\"$__smx_dir/slot\" || return\n"
+    ". \"$__smx_dir/$__smx_slot\"\n"
+    "__smx_dir=$1 __smx_end=$2 __smx_keep=$3 __smx_cwd=$4 __smx_cmd=$5\n"
+    "read -r __smx_slot <\"$__smx_dir/slot\"\n"
+    "IFS= read -r __smx_home <\"$__smx_dir/$__smx_slot.cwd\" && cd -- \"$__smx_home\"\n"
+    "}\n"
+    "{\n"
+    "__smx_use \"$@\"\n"
+    "set --\n"
+    "__smx_home=$PWD\n"
+    "[ \"$__smx_cwd\" ] && cd -- \"$__smx_cwd\"\n"
+    "trap \"$__smx_trap\" EXIT\n"
+    "} 2>/dev/null\n"
+    "eval \"$__smx_cmd\"\n"
+    "exit\n";
+
+/* In rounds: what is killed may have started something just before. */
+const char session_script_end[] =
+    "for round in 1 2 3 4 5 6 7 8; do\n"
+    "found=\n"
+    "for f in $(grep -lzxF -e \"SANDMUX_SESSION=$1\" /proc/[0-9]*/environ 2>/dev/null); do\n"
+    "p=${f#/proc/}\n"
+    "kill -9 \"${p%/environ}\" 2>/dev/null && found=1\n"
+    "done\n"
+    "[ \"$found\" ] || break\n"
+    "done\n"
+    "rm -rf -- \"$2\"\n";
