@@ -2,7 +2,8 @@
  * delete one after the other, a burst of creates, and many sandboxes held at once. Starts the
  * program with a state directory below /tmp and deletes every sandbox at the end.
  *
- * Usage: engine BUILD cycles N GAP_MS | burst N | hold N */
+ * Usage: engine BUILD cycles N GAP_MS [ROOMS] | burst N [ROOMS] | hold N
+ * ROOMS: how many the engine keeps ready; 0 makes everything when it is asked. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -127,7 +128,7 @@ static void exec_true(int fd)
 /* --- the program -------------------------------------------------------------------------------
  */
 
-static void start(const char *build)
+static void start(const char *build, const char *rooms)
 {
     char program[TEXT], agent[TEXT], number[16], instance[32];
     int pair[2];
@@ -143,7 +144,7 @@ static void start(const char *build)
     if (engine == 0) {
         setenv("SANDMUX_LOG_LEVEL", "warn", 1);
         execl(program, "sandmux-engine", "--state-dir", state, "--instance", instance, "--agent",
-            agent, "--gateway-fd", number, NULL);
+            agent, "--gateway-fd", number, rooms ? "--rooms" : NULL, rooms, NULL);
         _exit(127);
     }
     smx_close(pair[1]);
@@ -187,6 +188,7 @@ static void cycles(size_t n, long gap_ms)
 {
     double *v = calloc(n * 3, sizeof *v), *create = v, *first = v + n, *delete = v + 2 * n;
 
+    rest_ms(1500); /* what is made ahead of time */
     for (size_t i = 0; v && i < n + WARM; i++) {
         char id[SMX_ID_LEN + 1];
         double t0, t1, t2, t3;
@@ -295,11 +297,11 @@ static void hold(size_t n)
 int main(int argc, char **argv)
 {
     if (argc < 4) {
-        fputs("usage: engine BUILD cycles N GAP_MS | burst N | hold N\n", stderr);
+        fputs("usage: engine BUILD cycles N GAP_MS [ROOMS] | burst N [ROOMS] | hold N\n", stderr);
         return 2;
     }
-    start(argv[1]);
-    if (strcmp(argv[2], "cycles") == 0 && argc == 5)
+    start(argv[1], argc > (strcmp(argv[2], "cycles") == 0 ? 5 : 4) ? argv[argc - 1] : NULL);
+    if (strcmp(argv[2], "cycles") == 0 && argc >= 5)
         cycles((size_t)bench_number(argv[3]), strtol(argv[4], NULL, 10));
     else if (strcmp(argv[2], "burst") == 0)
         burst((size_t)bench_number(argv[3]));

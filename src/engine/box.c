@@ -342,17 +342,15 @@ static int fit(const char *what, uint64_t *value, uint64_t fallback, uint64_t le
 static int fit_resources(struct engine *e, struct engine_resources *r, struct smx_err *err)
 {
     const struct engine_resources *d = &e->cfg.defaults;
-    struct engine_hello hello = { 0 };
     int x;
 
-    report_hello(e, &hello);
-    x = fit("cpu_milli", &r->cpu_milli, d->cpu_milli, 10, hello.max.cpu_milli, err);
+    x = fit("cpu_milli", &r->cpu_milli, d->cpu_milli, 10, e->most.cpu_milli, err);
     if (x == 0)
-        x = fit("memory_mib", &r->memory_mib, d->memory_mib, 16, hello.max.memory_mib, err);
+        x = fit("memory_mib", &r->memory_mib, d->memory_mib, 16, e->most.memory_mib, err);
     if (x == 0)
-        x = fit("disk_mib", &r->disk_mib, d->disk_mib, 1, hello.max.disk_mib, err);
+        x = fit("disk_mib", &r->disk_mib, d->disk_mib, 1, e->most.disk_mib, err);
     if (x == 0)
-        x = fit("pids", &r->pids, d->pids, 4, hello.max.pids, err);
+        x = fit("pids", &r->pids, d->pids, 4, e->most.pids, err);
     return x;
 }
 
@@ -440,16 +438,16 @@ static void end_turn(struct engine *e)
 /* [parks] */
 static int build(struct box *b, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_closep) int fd = -1;
+    struct room room;
     int r = take_turn(b->e, err);
 
     if (r < 0) {
         forget(b);
         return r;
     }
-    r = skeleton_take(&b->e->skeletons, b->m.id, b->m.hostname, &fd, err);
+    r = room_take(b, &room, err);
     if (r == 0)
-        r = box_spawn(b, fd, err);
+        r = box_spawn(b, &room, err);
     if (r < 0) {
         io_shield_begin();
         remove_directory(b, NULL);
@@ -488,10 +486,23 @@ int box_create(
     return r;
 }
 
+/* [parks] */
+static int box_furnish(struct box *b, struct room *ret, struct smx_err *err)
+{
+    char lower[128];
+
+    snprintf(lower, sizeof lower, "%s/%s", b->m.template, b->m.generation);
+    if (faccessat(b->e->templates_fd, lower, F_OK, 0) < 0)
+        return smx_err_set(err, SMX_E_TEMPLATE_NOT_FOUND,
+            "template not found: generation %s of '%s' is no longer there", b->m.generation,
+            b->m.template);
+    return room_for(b, ret, err);
+}
+
 int box_start(struct box *b, const struct engine_request *req, struct smx_err *err)
 {
     SMX_CLEANUP(box_unlock) struct box *locked = NULL;
-    SMX_CLEANUP(smx_closep) int fd = -1;
+    struct room room;
     int r = box_lock(b, BIT(STOPPED), "starting", &locked, err);
 
     if (r == 0)
@@ -500,8 +511,6 @@ int box_start(struct box *b, const struct engine_request *req, struct smx_err *e
         r = disk_allow(b, err);
     if (r == 0 && b->e->why)
         r = smx_err_set(err, SMX_E_UNAVAILABLE, "local sandboxes are unavailable: %s", b->e->why);
-    if (r == 0)
-        r = box_open(b, &fd, err);
     if (r < 0)
         return r;
     b->why = ENGINE_REASON_NONE;
@@ -514,7 +523,9 @@ int box_start(struct box *b, const struct engine_request *req, struct smx_err *e
         r = take_turn(b->e, err);
     if (r < 0)
         return r;
-    r = box_spawn(b, fd, err);
+    r = box_furnish(b, &room, err);
+    if (r == 0)
+        r = box_spawn(b, &room, err);
     end_turn(b->e);
     return r;
 }

@@ -266,7 +266,7 @@ static bool read_group(
 int cgroup_prepare(struct cgroups *cg, const char *id, int *ret_fd, struct smx_err *err)
 {
     *ret_fd = -1;
-    if (cg->unified < 0)
+    if (cg->unified < 0 || cg->dynmods_fd >= 0)
         return 0;
     *ret_fd = open_or_make(cg->h[cg->unified].fd, id);
     if (*ret_fd < 0)
@@ -314,11 +314,13 @@ static int set_limits(
     return 0;
 }
 
-int cgroup_enter(struct cgroups *cg, const char *id, const struct engine_resources *res, bool in_v2,
-    struct smx_err *err)
+int cgroup_add(struct cgroups *cg, const char *id, const struct engine_resources *res, pid_t pid,
+    bool in_v2, struct smx_err *err)
 {
+    char number[16];
     int r;
 
+    snprintf(number, sizeof number, "%d", (int)pid);
     for (unsigned i = 0; i < cg->n; i++)
         if (mkdirat(cg->h[i].fd, id, 0755) < 0 && errno != EEXIST)
             return smx_err_errno(err, errno, "making a control group");
@@ -326,7 +328,7 @@ int cgroup_enter(struct cgroups *cg, const char *id, const struct engine_resourc
     for (unsigned i = 0; r == 0 && i < cg->n; i++) {
         if (cg->h[i].v2 && in_v2)
             continue;
-        r = write_node(&cg->h[i], id, "cgroup.procs", "0");
+        r = write_node(&cg->h[i], id, "cgroup.procs", number);
         if (r < 0)
             r = smx_err_errno(err, -r, "joining a control group");
     }

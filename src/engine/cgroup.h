@@ -44,11 +44,13 @@ int cgroups_init(struct cgroups *cg, const char *instance, struct smx_err *err);
 /* Closes; with @remove also takes away our directories as far as they are empty. */
 void cgroups_done(struct cgroups *cg, bool remove);
 
-/* Engine: makes the v2 group for CLONE_INTO_CGROUP. *ret_fd -1: there is no v2. */
+/* Engine: makes the v2 group for CLONE_INTO_CGROUP. *ret_fd -1: there is no v2, or joining a group
+ * later is as quick. */
 int cgroup_prepare(struct cgroups *cg, const char *id, int *ret_fd, struct smx_err *err);
-/* Child: makes the other groups, sets the limits and joins. @in_v2: born in the v2 group. */
-int cgroup_enter(struct cgroups *cg, const char *id, const struct engine_resources *res, bool in_v2,
-    struct smx_err *err);
+/* Engine: makes the other groups, sets the limits and puts a process in. @in_v2: born in the v2
+ * group. */
+int cgroup_add(struct cgroups *cg, const char *id, const struct engine_resources *res, pid_t pid,
+    bool in_v2, struct smx_err *err);
 int cgroup_freeze(struct cgroups *cg, const char *id, bool on, struct smx_err *err);
 /* 1: every process is frozen; 0: not; negative: not known. */
 int cgroup_frozen(struct cgroups *cg, const char *id);

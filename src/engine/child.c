@@ -1,11 +1,12 @@
 /* child.c - see child.h. Straight-line: each step either works or ends the process with its reason
- * in the status pipe. The engine is single-threaded, so its copy may use libc; nothing here touches
- * the event loop.
+ * in the status stream. The engine is single-threaded, so its copy may use libc; nothing here
+ * touches the event loop.
  *
- * Order matters: control groups first (whoever recovers finds the process by them); namespaces;
- * what must be made in the new network namespace; mounts; then the agent's user id, the user
- * namespace, capabilities, and the system call filter last. The parent-death signal holds until the
- * user id changes, which the kernel takes as its end. */
+ * Order matters: the namespaces of the room; what is mounted by the process itself; then, once the
+ * engine has put it into its control groups, the control group namespace; the agent's user id, the
+ * user namespace, capabilities, and the system call filter last. The parent-death signal holds
+ * until the user id changes, which the kernel takes as its end: whoever is in no control group yet
+ * dies with the engine. */
 #include "engine/child.h"
 
 #include <errno.h>
@@ -16,15 +17,11 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/fd.h"
-#include "engine/netns.h"
 #include "engine/procfs.h"
 #include "engine/sys.h"
 
@@ -32,7 +29,6 @@ enum {
     LISTEN_FD = 3, /* what the agent expects */
     STATUS_FD = 4,
     AGENT_FD = 5,
-    BACKLOG = 1024,
     NOFILE_MAX = 65536,
     MEMLOCK_MAX = 8 * 1024 * 1024,
 };
@@ -55,46 +51,44 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Dies with the engine from here on; it may be dead already: then nobody reads the pipe. */
-static int join_groups(const struct child_plan *p, struct smx_err *err)
+/* Dies with the engine from here on; it may be dead already: then nobody reads the stream. */
+static int follow_engine(const struct child_plan *p, struct smx_err *err)
 {
     struct pollfd reader = { .fd = p->status_fd, .events = POLLOUT };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (poll(&reader, 1, 0) != 1 || (reader.revents & POLLERR))
+    if (poll(&reader, 1, 0) != 1 || (reader.revents & (POLLERR | POLLHUP)))
         return smx_err_set(err, SMX_E_CLOSED, "the engine is gone");
     setsid();
-    return cgroup_enter(p->cgroups, p->id, &p->resources, p->in_v2, err);
-}
-
-static int enter_namespaces(const struct child_plan *p, struct smx_err *err)
-{
-    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
-        return smx_err_errno(err, errno, "making namespaces");
-    if (sethostname(p->hostname, strlen(p->hostname)) < 0)
-        return smx_err_errno(err, errno, "setting the host name");
-    if (p->net_fd < 0)
-        return netns_enter_new(err);
-    if (setns(p->net_fd, CLONE_NEWNET) < 0)
-        return smx_err_errno(err, errno, "entering the network namespace");
     return 0;
 }
 
-/* The agent's socket: made in the sandbox's network namespace, bound where only the engine can
- * reach it. The name is relative: paths of sockets are short. */
-static int listen_for_agent(const struct child_plan *p, int *ret_fd, struct smx_err *err)
+static int enter_room(const struct child_plan *p, struct smx_err *err)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    static const int flags[ROOM_NAMESPACES] = { [ROOM_UTS] = CLONE_NEWUTS,
+        [ROOM_IPC] = CLONE_NEWIPC,
+        [ROOM_NET] = CLONE_NEWNET,
+        [ROOM_MNT] = CLONE_NEWNS };
 
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/agent.sock", p->box);
-    *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (*ret_fd < 0)
-        return smx_err_errno(err, errno, "making the agent's socket");
-    if (unlink(address.sun_path) < 0 && errno != ENOENT)
-        return smx_err_errno(err, errno, "replacing the agent's socket");
-    if (bind(*ret_fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
-        listen(*ret_fd, BACKLOG) < 0)
-        return smx_err_errno(err, errno, "binding the agent's socket");
+    for (int i = 0; i < ROOM_NAMESPACES; i++)
+        if (setns(p->room.fds[i], flags[i]) < 0)
+            return smx_err_errno(err, errno, "entering namespaces");
+    if (sethostname(p->hostname, strlen(p->hostname)) < 0)
+        return smx_err_errno(err, errno, "setting the host name");
+    if (p->room.memory_mib == p->resources.memory_mib)
+        return 0;
+    return mounts_resize_dev(p->resources.memory_mib, err);
+}
+
+/* Until the engine has put this process into its control groups. */
+static int await_groups(const struct child_plan *p, struct smx_err *err)
+{
+    char c;
+
+    if (smx_read_full(p->status_fd, &c, 1) != 1)
+        return smx_err_set(err, SMX_E_CLOSED, "the engine is gone");
+    if (unshare(CLONE_NEWCGROUP) < 0)
+        return smx_err_errno(err, errno, "making a control group namespace");
     return 0;
 }
 
@@ -118,9 +112,9 @@ static void set_rlimits(const struct child_plan *p)
     lower_limit(RLIMIT_NOFILE, NOFILE_MAX);
     lower_limit(RLIMIT_MEMLOCK, MEMLOCK_MAX);
     lower_limit(RLIMIT_FSIZE, r->disk_mib << 20);
-    if (!(p->cgroups->has & CG_PIDS))
+    if (!(p->limited & CG_PIDS))
         lower_limit(RLIMIT_NPROC, r->pids);
-    if (!(p->cgroups->has & CG_MEMORY))
+    if (!(p->limited & CG_MEMORY))
         lower_limit(RLIMIT_AS, r->memory_mib << 20);
 }
 
@@ -128,12 +122,14 @@ static void set_rlimits(const struct child_plan *p)
  * own. */
 static int become_agent(const struct child_plan *p, struct smx_err *err)
 {
-    uid_t id = slot_agent(p->userns.slot);
+    uid_t id = slot_agent(p->room.userns.slot);
 
+    if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
+        return smx_err_errno(err, errno, "setting securebits");
     if (sys_setgroups(0, NULL) < 0 || sys_setresgid(id, id, id) < 0 ||
         sys_setresuid(id, id, id) < 0)
         return smx_err_errno(err, errno, "becoming the agent's user");
-    if (setns(p->userns.fd, CLONE_NEWUSER) < 0)
+    if (setns(p->room.userns.fd, CLONE_NEWUSER) < 0)
         return smx_err_errno(err, errno, "entering the user namespace");
     return 0;
 }
@@ -162,10 +158,10 @@ static int drop_capabilities(struct smx_err *err)
 
 /* Moves the three descriptors to their places, by way of high numbers so that none is overwritten,
  * and closes everything else. */
-static int place_descriptors(const struct child_plan *p, int listener, struct smx_err *err)
+static int place_descriptors(const struct child_plan *p, struct smx_err *err)
 {
     enum { HIGH = 64 };
-    int fds[] = { listener, p->status_fd, p->agent_fd };
+    int fds[] = { p->room.fds[ROOM_SOCKET], p->status_fd, p->agent_fd };
     SMX_CLEANUP(smx_closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int high[SMX_ARRAY_LEN(fds)];
 
@@ -199,17 +195,14 @@ static int run_agent(struct smx_err *err)
 
 static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx_err *err)
 {
-    int listener = -1, r;
+    int r = follow_engine(p, err);
 
-    r = join_groups(p, err);
     if (r == 0)
-        r = enter_namespaces(p, err);
+        r = enter_room(p, err);
     if (r == 0)
-        r = listen_for_agent(p, &listener, err);
-    if (r == 0 && prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
-        r = smx_err_errno(err, errno, "setting securebits");
+        r = mounts_proc(err);
     if (r == 0)
-        r = mounts_enter(p, err);
+        r = await_groups(p, err);
     if (r < 0)
         return r;
     set_rlimits(p);
@@ -217,7 +210,7 @@ static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx
     if (r == 0)
         r = drop_capabilities(err);
     if (r == 0)
-        r = place_descriptors(p, listener, err);
+        r = place_descriptors(p, err);
     if (r < 0)
         return r;
     *status_fd = STATUS_FD;
@@ -227,10 +220,11 @@ static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx
 
 static int highest_needed(const struct child_plan *p)
 {
-    int most = SMX_MAX(p->status_fd, SMX_MAX(p->agent_fd, SMX_MAX(p->net_fd, p->userns.fd)));
+    int most =
+        SMX_MAX(SMX_MAX(p->status_fd, p->engine_fd), SMX_MAX(p->agent_fd, p->room.userns.fd));
 
-    for (unsigned i = 0; i < p->cgroups->n; i++)
-        most = SMX_MAX(most, p->cgroups->h[i].fd);
+    for (unsigned i = 0; i < ROOM_FDS; i++)
+        most = SMX_MAX(most, p->room.fds[i]);
     return most;
 }
 
@@ -240,6 +234,7 @@ static int own_table(const struct child_plan *p, struct smx_err *err)
 {
     if (close_range((unsigned)highest_needed(p) + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0)
         return smx_err_errno(err, errno, "copying descriptors");
+    close(p->engine_fd); /* else the end of the engine would not show */
     return smx_write_full(p->status_fd, "", 1) < 0 ? smx_err_set(err, SMX_E_CLOSED, "no engine")
                                                    : 0;
 }

@@ -33,11 +33,11 @@ enum {
     IDLE_SHARE = 9,       /* rest nine times as long as a look took */
 };
 
-struct room {
+struct space {
     uint64_t total, available, reserve;
 };
 
-static int look_at_host(struct engine *e, struct room *ret, struct smx_err *err)
+static int look_at_host(struct engine *e, struct space *ret, struct smx_err *err)
 {
     struct statvfs st;
 
@@ -51,7 +51,7 @@ static int look_at_host(struct engine *e, struct room *ret, struct smx_err *err)
 
 int disk_check_reserve(struct engine *e, struct smx_err *err)
 {
-    struct room room = { 0 };
+    struct space room = { 0 };
     int r = look_at_host(e, &room, err);
 
     if (r == 0 && room.available <= room.reserve)
@@ -213,7 +213,7 @@ static void tell_ooms(struct engine *e)
 static void disk_main(void *arg)
 {
     struct engine *e = arg;
-    struct room room = { 0 }, before = { 0 };
+    struct space room = { 0 }, before = { 0 };
     uint64_t tick = TICK_MS;
 
     while (io_sleep_until(smx_deadline_in_ms(tick)) == 0) {

@@ -7,7 +7,7 @@
 #include "engine/cgroup.h"
 #include "engine/hands.h"
 #include "engine/meta.h"
-#include "engine/netns.h"
+#include "engine/room.h"
 #include "engine/seccomp.h"
 #include "engine/skeleton.h"
 #include "engine/slots.h"
@@ -22,6 +22,7 @@ struct engine_config {
     const char *run_dir; /* /run/sandmux */
     uint64_t gateway_fd; /* 0: none yet */
     struct engine_resources defaults;
+    uint64_t rooms;       /* made ahead of time, at most ROOMS_MAX */
     uint64_t reserve_mib; /* what the host keeps at most; also never more than 10 % */
 };
 
@@ -39,7 +40,7 @@ struct engine {
     struct cgroups cgroups;
     struct slots slots;
     struct userns_pool userns;
-    struct netns_pool netns;
+    struct rooms rooms;
     struct seccomp_filter seccomp;
     struct template base;
     struct hands hands;
@@ -56,8 +57,9 @@ struct engine {
     struct gateway *gateway; /* NULL: none is connected */
     bool orphan;             /* the supervisor is gone */
     bool stopping;
-    uint64_t disk_changed_ns; /* when the file system was last seen to have changed */
-    char *why;                /* creates cannot work because of this; NULL: they can */
+    uint64_t disk_changed_ns;     /* when the file system was last seen to have changed */
+    struct engine_resources most; /* what one sandbox can have on this host */
+    char *why;                    /* creates cannot work because of this; NULL: they can */
 };
 
 /* --- box.c: one sandbox ------------------------------------------------------------------------
@@ -111,8 +113,23 @@ void box_finish_later(struct box *b);
 /* --- spawn.c -----------------------------------------------------------------------------------
  */
 
-/* Starts pid 1 of a sandbox whose directory is there. [parks] */
-int box_spawn(struct box *b, int box_fd, struct smx_err *err);
+/* Starts pid 1 of a sandbox in a room, which it takes. [parks] */
+int box_spawn(struct box *b, struct room *room, struct smx_err *err);
+
+/* --- rooms.c -----------------------------------------------------------------------------------
+ */
+
+/* [parks] Makes one more; 1 when there are enough. */
+int rooms_fill(struct engine *e, struct smx_err *err);
+/* [parks] A room for a new sandbox: one that is ready if there is one. */
+int room_take(struct box *b, struct room *ret, struct smx_err *err);
+/* Makes its directory the sandbox's. Nothing to do for one that was made for it. */
+int room_settle(struct box *b, struct room *room, struct smx_err *err);
+/* [parks] A room for a sandbox whose directory is there. */
+int room_for(struct box *b, struct room *ret, struct smx_err *err);
+/* [parks] Takes it away and gives its range of ids back. */
+void room_drop(struct engine *e, struct room *room);
+void rooms_done(struct engine *e);
 
 /* --- watch.c: ends of processes ----------------------------------------------------------------
  */

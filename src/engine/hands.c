@@ -14,7 +14,6 @@
 #include "base/fd.h"
 #include "base/random.h"
 #include "base/str.h"
-#include "engine/netns.h"
 #include "engine/procfs.h"
 #include "engine/skeleton.h"
 #include "engine/tree.h"
@@ -25,7 +24,7 @@ enum {
     JOB_PREPARE = 'p',
     JOB_USAGE = 'u',
     JOB_CLOSE = 'c',
-    JOB_NETNS = 'n',
+    JOB_ROOM = 'm',
     JOB_NAME_SIZE = 48
 };
 enum { SOCK_FD = 3, BOXES_FD = 4, TRASH_FD = 5, POOL_FD = 6, HIGH_FD = 64, LET_GO_MS = 1000 };
@@ -33,13 +32,22 @@ enum { SOCK_FD = 3, BOXES_FD = 4, TRASH_FD = 5, POOL_FD = 6, HIGH_FD = 64, LET_G
 struct job {
     char what;
     char name[JOB_NAME_SIZE];
+    struct room_order room;
 };
 
 struct done {
     uint64_t bytes;
-    int64_t r; /* 0 or -errno */
-    int fd;    /* travels beside the rest */
+    int64_t r;          /* 0 or -errno */
+    struct smx_err err; /* of a room */
 };
+
+/* Descriptors that travel beside a message. */
+struct load {
+    int fds[ROOM_FDS];
+    size_t n;
+};
+
+static struct room_home home; /* a helper process's */
 
 static int look(const char *name, uint64_t *ret_bytes)
 {
@@ -64,14 +72,23 @@ static void do_job(const struct job *job, struct done *done)
         done->r = look(job->name, &done->bytes);
 }
 
-static int make_netns(int *ret_fd)
+static void load_close(struct load *l)
 {
-    struct smx_err err = { 0 };
+    for (size_t i = 0; i < SMX_ARRAY_LEN(l->fds); i++)
+        smx_close(smx_take_fd(&l->fds[i]));
+    l->n = 0;
+}
 
-    if (netns_enter_new(&err) < 0)
-        return err.os_errno ? -err.os_errno : -EIO;
-    *ret_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    return *ret_fd < 0 ? -errno : 0;
+/* A hand that cannot go home is of no use any more; the next job starts another. */
+static void make_room(const struct job *job, int userns_fd, struct done *done, struct load *l)
+{
+    done->r = room_make(&job->room, userns_fd, l->fds, &done->err);
+    if (room_go_home(&home) < 0)
+        _exit(1);
+    if (done->r < 0)
+        load_close(l);
+    else
+        l->n = ROOM_FDS;
 }
 
 /* One job; false at the end of the socket. What is to be closed gets no reply. */
@@ -80,18 +97,18 @@ static bool serve_one(void)
     struct done done = { 0 };
     struct job job;
     SMX_CLEANUP(smx_closep) int fd = -1;
+    SMX_CLEANUP(load_close) struct load load = { .fds = { -1, -1, -1, -1, -1 } };
     size_t nfds = 1;
 
     if (smx_recv_fds(SOCK_FD, &job, sizeof job, &fd, &nfds) != (ssize_t)sizeof job)
         return false;
     if (job.what == JOB_CLOSE)
         return true;
-    if (job.what == JOB_NETNS)
-        done.r = make_netns(&fd);
+    if (job.what == JOB_ROOM)
+        make_room(&job, fd, &done, &load);
     else
         do_job(&job, &done);
-    return smx_send_fds(SOCK_FD, &done, offsetof(struct done, fd), &fd, fd >= 0 ? 1 : 0) ==
-           (ssize_t)offsetof(struct done, fd);
+    return smx_send_fds(SOCK_FD, &done, sizeof done, load.fds, load.n) == (ssize_t)sizeof done;
 }
 
 static _Noreturn void hand_main(int sock, const int dirs[3], pid_t parent)
@@ -112,6 +129,8 @@ static _Noreturn void hand_main(int sock, const int dirs[3], pid_t parent)
             _exit(1);
     close_range(POOL_FD + 1, ~0U, 0);
     procfs_forget();
+    if (room_home_open(&home) < 0)
+        _exit(1);
     while (serve_one())
         ;
     _exit(0);
@@ -191,40 +210,34 @@ static struct hand *pick(struct hands *h)
     return best;
 }
 
-static int exchange(struct hands *h, struct hand *hand, const struct job *job, struct done *done,
-    struct smx_err *err)
+static int exchange(struct hands *h, struct hand *hand, const struct job *job, int fd,
+    struct done *done, struct load *load, struct smx_err *err)
 {
     ssize_t n;
     int r = hand->pid == 0 ? hand_start(h, hand, err) : 0;
-    size_t nfds = 1;
 
     if (r == 0)
-        r = io_send_fds(&hand->sock, job, sizeof *job, NULL, 0, SMX_FOREVER, err);
+        r = io_send_fds(&hand->sock, job, sizeof *job, &fd, fd >= 0 ? 1 : 0, SMX_FOREVER, err);
     if (r < 0)
         return r;
-    n = io_recv_fds(
-        &hand->sock, done, offsetof(struct done, fd), &done->fd, &nfds, SMX_FOREVER, err);
-    if (nfds == 0)
-        done->fd = -1;
-    if (n == (ssize_t)offsetof(struct done, fd))
+    load->n = SMX_ARRAY_LEN(load->fds);
+    n = io_recv_fds(&hand->sock, done, sizeof *done, load->fds, &load->n, SMX_FOREVER, err);
+    if (n == (ssize_t)sizeof *done)
         return 0;
     return n < 0 ? (int)n : smx_err_set(err, SMX_E_INTERNAL, "a helper process died");
 }
 
-static int run(struct hands *h, char what, const char *name, struct done *done, struct smx_err *err)
+static int run(struct hands *h, const struct job *job, int fd, struct done *done, struct load *load,
+    struct smx_err *err)
 {
-    struct job job = { .what = what };
     struct hand *hand;
-    int r;
+    int r = io_sem_acquire(&h->free, SMX_FOREVER);
 
-    if (!smx_strcpy(job.name, sizeof job.name, name))
-        return smx_err_set(err, SMX_E_INTERNAL, "a directory's name is too long");
-    r = io_sem_acquire(&h->free, SMX_FOREVER);
     if (r < 0)
         return smx_err_set(err, SMX_E_CANCELLED, "the engine is stopping");
     hand = pick(h);
     hand->busy = true;
-    r = exchange(h, hand, &job, done, err);
+    r = exchange(h, hand, job, fd, done, load, err);
     if (r < 0)
         hand_stop(hand);
     hand->busy = false;
@@ -232,11 +245,22 @@ static int run(struct hands *h, char what, const char *name, struct done *done, 
     return r;
 }
 
+static int run_named(
+    struct hands *h, char what, const char *name, struct done *done, struct smx_err *err)
+{
+    SMX_CLEANUP(load_close) struct load load = { .fds = { -1, -1, -1, -1, -1 } };
+    struct job job = { .what = what };
+
+    if (!smx_strcpy(job.name, sizeof job.name, name))
+        return smx_err_set(err, SMX_E_INTERNAL, "a directory's name is too long");
+    return run(h, &job, /* fd= */ -1, done, &load, err);
+}
+
 static int simple(
     struct hands *h, char what, const char *name, const char *doing, struct smx_err *err)
 {
     struct done done = { 0 };
-    int r = run(h, what, name, &done, err);
+    int r = run_named(h, what, name, &done, err);
 
     if (r == 0 && done.r < 0)
         r = smx_err_errno(err, (int)-done.r, "%s '%s'", doing, name);
@@ -258,22 +282,30 @@ int hands_prepare(struct hands *h, const char *name, struct smx_err *err)
     return simple(h, JOB_PREPARE, name, "making the directory", err);
 }
 
-int hands_netns(struct hands *h, int *ret_fd, struct smx_err *err)
+int hands_room(struct hands *h, const struct room_order *order, int userns_fd, int fds[ROOM_FDS],
+    struct smx_err *err)
 {
-    struct done done = { .fd = -1 };
-    int r = run(h, JOB_NETNS, "", &done, err);
+    SMX_CLEANUP(load_close) struct load load = { .fds = { -1, -1, -1, -1, -1 } };
+    struct job job = { .what = JOB_ROOM, .room = *order };
+    struct done done = { 0 };
+    int r = run(h, &job, userns_fd, &done, &load, err);
 
-    if (r == 0 && done.r < 0)
-        r = smx_err_errno(err, (int)-done.r, "making a network namespace");
-    if (r == 0)
-        *ret_fd = done.fd;
-    return r;
+    if (r < 0)
+        return r;
+    done.err.msg[sizeof done.err.msg - 1] = '\0';
+    if (done.r < 0)
+        return smx_err_set(err, done.err.code, "starting sandbox: %s", done.err.msg);
+    if (load.n != ROOM_FDS)
+        return smx_err_set(err, SMX_E_INTERNAL, "a helper process sent too little");
+    for (int i = 0; i < ROOM_FDS; i++)
+        fds[i] = smx_take_fd(&load.fds[i]);
+    return 0;
 }
 
 int hands_usage(struct hands *h, const char *id, uint64_t *ret_bytes, struct smx_err *err)
 {
     struct done done = { 0 };
-    int r = run(h, JOB_USAGE, id, &done, err);
+    int r = run_named(h, JOB_USAGE, id, &done, err);
 
     if (r == 0 && done.r < 0)
         r = smx_err_errno(err, (int)-done.r, "looking at the files of '%s'", id);

@@ -1,12 +1,14 @@
 /* hands.h - helper processes for work that would block the engine: removing trees and adding up
- * their size, making directories. Each is a copy of the engine that keeps three directories and a
- * socket and nothing else; it does one thing at a time and dies with the engine. */
+ * their size, making directories and rooms. Each is a copy of the engine that keeps three
+ * directories and a socket and nothing else; it does one thing at a time and dies with the engine.
+ */
 #ifndef SMX_ENGINE_HANDS_H
 #define SMX_ENGINE_HANDS_H
 
 #include <stdint.h>
 
 #include "base/err.h"
+#include "engine/room.h"
 #include "io/io.h"
 
 enum { HANDS_MAX = 8 };
@@ -35,8 +37,9 @@ int hands_remove(struct hands *h, const char *name, struct smx_err *err);
 int hands_discard(struct hands *h, const char *name, struct smx_err *err);
 /* [parks] makes pool/<name>. */
 int hands_prepare(struct hands *h, const char *name, struct smx_err *err);
-/* [parks] a descriptor of a new network namespace. */
-int hands_netns(struct hands *h, int *ret_fd, struct smx_err *err);
+/* [parks] makes a room; its descriptors are the caller's. */
+int hands_room(struct hands *h, const struct room_order *order, int userns_fd, int fds[ROOM_FDS],
+    struct smx_err *err);
 /* [parks] bytes that the upper layer of sandboxes/<id> takes. */
 int hands_usage(struct hands *h, const char *id, uint64_t *ret_bytes, struct smx_err *err);
 /* [parks shortly] Closes a descriptor elsewhere, in its own time; takes it. The last reference to

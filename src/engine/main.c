@@ -19,7 +19,8 @@
 #include "base/str.h"
 #include "engine/host.h"
 
-enum { REFILL_FAST_MS = 2, REFILL_SLOW_MS = 30, QUIET_NS = 20000000, USERNS_LOW = 16 };
+enum { REFILL_FAST_MS = 2, REFILL_SLOW_MS = 10, QUIET_NS = 20000000 };
+enum { USERNS_LOW = 16, ROOMS_LOW = 16, ROOMS_DEFAULT = 64 };
 
 /* --- options -----------------------------------------------------------------------------------
  */
@@ -43,6 +44,7 @@ static const struct option_row rows[] = {
     { "memory-mib", 0, AT(defaults.memory_mib), "default of a sandbox" },
     { "disk-mib", 0, AT(defaults.disk_mib), "default of a sandbox" },
     { "pids", 0, AT(defaults.pids), "default of a sandbox: processes and threads" },
+    { "rooms", 0, AT(rooms), "kept ready for creates (64, at most 256); 0: none" },
     { "reserve-mib", 0, AT(reserve_mib), "disk space that the host keeps (and at most 10 %)" },
 };
 
@@ -92,6 +94,7 @@ static int parse_options(int argc, char **argv, struct engine_config *cfg)
         if (c < 256 || set_option(cfg, &rows[c - 256], optarg) != 0)
             return 2;
     }
+    cfg->rooms = SMX_MIN(cfg->rooms, (uint64_t)ROOMS_MAX);
     if (optind < argc || !cfg->state_dir || !cfg->instance || !cfg->agent_path ||
         cfg->state_dir[0] != '/') {
         usage(stderr);
@@ -121,18 +124,25 @@ static int open_agent(struct engine *e)
     return 0;
 }
 
-/* [parks] Makes one thing ahead of time; false when every pool is full or something failed. What
- * helper processes make is made at once; user namespaces are made by this thread, so they wait for
- * a moment without requests as long as there are some. */
+static bool is_few(const struct engine *e)
+{
+    return e->rooms.n < SMX_MIN(e->cfg.rooms, (uint64_t)ROOMS_LOW) || e->userns.n < USERNS_LOW;
+}
+
+/* [parks] Makes one thing ahead of time: a room, or what one is made of when they run out. False
+ * when there is enough of everything or something failed. */
 static bool refill_one(struct engine *e)
 {
-    bool quiet = smx_now_ns() - e->asked_ns > QUIET_NS || e->userns.n < USERNS_LOW;
+    int r;
 
-    if (netns_pool_fill(&e->netns, NULL) == 0)
-        return true;
-    if (e->skeletons.n <= e->userns.n && skeletons_fill(&e->skeletons, NULL) == 0)
-        return true;
-    return e->userns.n < USERNS_POOL_MAX && (!quiet || userns_pool_fill(&e->userns, NULL) == 0);
+    if (!is_few(e) && smx_now_ns() - e->asked_ns < QUIET_NS)
+        return true; /* later: who asks comes first */
+    r = rooms_fill(e, NULL);
+    if (r == 1 && e->skeletons.n <= e->userns.n)
+        r = skeletons_fill(&e->skeletons, NULL);
+    if (r == 1)
+        r = userns_pool_fill(&e->userns, NULL);
+    return r == 0;
 }
 
 /* While nothing else is to do: what a few creates need quickly, what a crowd needs by and by. */
@@ -141,11 +151,10 @@ static void refill_main(void *arg)
     struct engine *e = arg;
 
     while (io_event_wait(&e->refill, SMX_FOREVER) == 0) {
-        bool few = e->userns.n < USERNS_LOW || e->skeletons.n < USERNS_LOW;
-
         if (e->creating > 0 || !refill_one(e))
             io_event_clear(&e->refill); /* set again at the end of each create */
-        else if (io_sleep_until(smx_deadline_in_ms(few ? REFILL_FAST_MS : REFILL_SLOW_MS)) < 0)
+        else if (io_sleep_until(smx_deadline_in_ms(is_few(e) ? REFILL_FAST_MS : REFILL_SLOW_MS)) <
+                 0)
             return;
     }
 }
@@ -162,7 +171,6 @@ static int start_parts(struct engine *e, struct smx_err *err)
         return r;
     if (skeletons_start(&e->skeletons, e->pool_fd, e->boxes_fd, &e->hands) < 0)
         smx_warn("the pool of directories cannot be read");
-    netns_pool_init(&e->netns, &e->hands);
     r = template_base_open(e->templates_fd, &e->base, err);
     if (r < 0)
         smx_error("%s", err->msg);
@@ -260,8 +268,8 @@ static void engine_done(struct engine *e)
         box_unref(b);
     }
     hands_done(&e->hands);
+    rooms_done(e);
     userns_pool_done(&e->userns);
-    netns_pool_done(&e->netns);
     slots_close(&e->slots);
     template_close(&e->base);
     cgroups_done(&e->cgroups, /* remove= */ empty);
@@ -322,6 +330,7 @@ static void init_engine(struct engine *e)
         .parent = getppid(),
         .cfg = { .run_dir = "/run/sandmux",
             .defaults = { .cpu_milli = 2000, .memory_mib = 1024, .disk_mib = 5120, .pids = 1024 },
+            .rooms = ROOMS_DEFAULT,
             .reserve_mib = 10240 } };
     e->cgroups = (struct cgroups){ .unified = -1, .dynmods_fd = -1 };
     e->slots = (struct slots){ .dir_fd = -1, .lock_fd = -1 };

@@ -1,5 +1,5 @@
-/* mounts.c - the file systems of a new sandbox, made by its own process while it is still the
- * host's root in a mount namespace of its own.
+/* mounts.c - the file systems of a new sandbox, made in a mount namespace of its own by a helper
+ * process that is the host's root; only /proc is mounted by the sandbox's own first process.
  *
  * Invariants: the namespace is private before anything is mounted; the lower layer, the upper layer
  * and /usr are shown with ids shifted into the slot's range, so that nothing on disk depends on the
@@ -8,10 +8,12 @@
  * is nodev but /dev, which holds six nodes; everything but the overlay is nosuid. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -19,7 +21,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "engine/child.h"
+#include "engine/mounts.h"
 
 enum { OPTIONS_SIZE = 256, TTY_GROUP = 5 };
 
@@ -67,7 +69,7 @@ static int attach(
 }
 
 /* Relative names keep the state directory's path, whatever is in it, out of the options. */
-static int mount_root(const struct child_plan *p, struct smx_err *err)
+static int mount_root(const struct mounts_plan *p, struct smx_err *err)
 {
     static const char options[] =
         "lowerdir=mnt/lower,upperdir=mnt/box/upper,workdir=mnt/box/work,redirect_dir=on,xino=off";
@@ -95,7 +97,7 @@ static int check_writable(struct smx_err *err)
     return 0;
 }
 
-static int mount_usr(const struct child_plan *p, struct smx_err *err)
+static int mount_usr(const struct mounts_plan *p, struct smx_err *err)
 {
     if (!p->host_usr)
         return 0;
@@ -140,14 +142,14 @@ static int fill_dev(struct smx_err *err)
 
 /* /dev and /dev/shm are one file system, bounded by the memory limit (its pages are charged to the
  * sandbox): each file system more costs every memory control group of the host a little. */
-static int mount_dev(const struct child_plan *p, struct smx_err *err)
+static int mount_dev(const struct mounts_plan *p, struct smx_err *err)
 {
     unsigned base = (unsigned)slot_base(p->userns.slot);
     char options[OPTIONS_SIZE];
     int r;
 
     snprintf(options, sizeof options, "mode=755,uid=%u,gid=%u,size=%lluM,nr_inodes=65536", base,
-        base, (unsigned long long)p->resources.memory_mib);
+        base, (unsigned long long)p->memory_mib);
     if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, options) < 0)
         return mount_error(err, "/dev");
     r = fill_dev(err);
@@ -157,6 +159,16 @@ static int mount_dev(const struct child_plan *p, struct smx_err *err)
         base + TTY_GROUP);
     if (mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, options) < 0)
         return mount_error(err, "/dev/pts");
+    return 0;
+}
+
+int mounts_resize_dev(uint64_t memory_mib, struct smx_err *err)
+{
+    char options[OPTIONS_SIZE];
+
+    snprintf(options, sizeof options, "size=%lluM", (unsigned long long)memory_mib);
+    if (mount("tmpfs", "/dev", NULL, MS_REMOUNT | MS_NOSUID | MS_NOEXEC, options) < 0)
+        return mount_error(err, "/dev with its size");
     return 0;
 }
 
@@ -183,18 +195,21 @@ static int hide_file(const char *what, struct smx_err *err)
 }
 
 /* Shows a tree read-only, and without anything that runs, in the place of a directory that is
- * there. */
+ * there. Taking down a copy that was of no use would wait for all processors. */
 static int show_read_only(const char *with, const char *what, struct smx_err *err)
 {
-    int fd = clone_mount(AT_FDCWD, with, -1,
-        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    int r = fd < 0 ? -1 : move_mount(fd, "", AT_FDCWD, what, MOVE_MOUNT_F_EMPTY_PATH);
+    SMX_CLEANUP(smx_closep) int fd = -1;
 
-    smx_close(fd);
-    return r < 0 && errno != ENOENT ? mount_error(err, what) : 0;
+    if (faccessat(AT_FDCWD, what, F_OK, 0) < 0 && errno == ENOENT)
+        return 0;
+    fd = clone_mount(AT_FDCWD, with, -1,
+        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (fd < 0 || move_mount(fd, "", AT_FDCWD, what, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return mount_error(err, what);
+    return 0;
 }
 
-static int mount_proc(struct smx_err *err)
+int mounts_proc(struct smx_err *err)
 {
     int r = 0;
 
@@ -216,29 +231,35 @@ static int change_root(struct smx_err *err)
     return 0;
 }
 
-int mounts_enter(const struct child_plan *p, struct smx_err *err)
+static int mount_all(const struct mounts_plan *p, struct smx_err *err)
 {
-    uid_t base = slot_base(p->userns.slot);
-    int r;
+    int r = mount_root(p, err);
 
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return mount_error(err, "/ privately");
-    umask(0);
-    setfsuid(base);
-    setfsgid(base);
-    r = mount_root(p, err);
     if (r == 0)
         r = check_writable(err);
     if (r == 0)
         r = mount_usr(p, err);
     if (r == 0)
         r = mount_dev(p, err);
-    if (r == 0)
-        r = mount_proc(err);
-    if (r == 0)
-        r = change_root(err);
+    return r == 0 ? change_root(err) : r;
+}
+
+int mounts_make(const struct mounts_plan *p, struct smx_err *err)
+{
+    uid_t base = slot_base(p->userns.slot);
+    int r;
+
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return mount_error(err, "/ privately");
+    if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
+        return smx_err_errno(err, errno, "setting securebits");
+    umask(0);
+    setfsuid(base);
+    setfsgid(base);
+    r = mount_all(p, err);
     setfsuid(0);
     setfsgid(0);
     umask(0022);
+    prctl(PR_SET_SECUREBITS, 0);
     return r;
 }

@@ -16,7 +16,6 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "engine/child.h"
 #include "engine/engine.h"
 
 /* The tables describe both directions of the wire, so their strings are not const. */
@@ -179,21 +178,6 @@ void report_checks(struct engine *e, struct report *r)
     check_files(e, r);
 }
 
-void report_probe(struct engine *e)
-{
-    struct report *r = smx_alloc(sizeof *r);
-
-    smx_free(e->why);
-    e->why = NULL;
-    if (!r)
-        return;
-    report_checks(e, r);
-    for (size_t i = 0; i < r->n && !e->why; i++)
-        if (r->checks[i].required && !r->checks[i].ok)
-            e->why = smx_asprintf("%s: %s", r->checks[i].name, r->checks[i].detail);
-    smx_free(r);
-}
-
 static void most_of(struct engine *e, struct engine_resources *ret)
 {
     struct sysinfo si;
@@ -205,6 +189,22 @@ static void most_of(struct engine *e, struct engine_resources *ret)
         ret->disk_mib = st.f_blocks * st.f_frsize >> 20;
     ret->cpu_milli = (uint64_t)get_nprocs() * 1000;
     ret->pids = 32768;
+}
+
+void report_probe(struct engine *e)
+{
+    struct report *r = smx_alloc(sizeof *r);
+
+    smx_free(e->why);
+    e->why = NULL;
+    if (!r)
+        return;
+    report_checks(e, r);
+    most_of(e, &e->most);
+    for (size_t i = 0; i < r->n && !e->why; i++)
+        if (r->checks[i].required && !r->checks[i].ok)
+            e->why = smx_asprintf("%s: %s", r->checks[i].name, r->checks[i].detail);
+    smx_free(r);
 }
 
 void report_hello(struct engine *e, struct engine_hello *ret)
@@ -226,5 +226,5 @@ void report_hello(struct engine *e, struct engine_hello *ret)
         .sandboxes = e->boxes.count,
         .defaults = e->cfg.defaults,
         .templates = { .v = templates, .n = 1 } };
-    most_of(e, &ret->max);
+    ret->max = e->most;
 }

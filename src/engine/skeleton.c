@@ -1,4 +1,5 @@
-/* skeleton.c - see skeleton.h. meta.new is made last and marks a directory as whole. */
+/* skeleton.c - see skeleton.h. meta.new is made last and marks a directory as whole; one
+ * with a socket in it was a room of an engine that is gone. */
 #include "engine/skeleton.h"
 
 #include <dirent.h>
@@ -53,6 +54,14 @@ int skeleton_make(int pool_fd, const char *name)
     return dir < 0 ? -errno : fill(dir);
 }
 
+static bool has(int pool_fd, const char *name, const char *what)
+{
+    char path[SKELETON_NAME_SIZE + 16];
+
+    snprintf(path, sizeof path, "%.*s/%s", SKELETON_NAME_SIZE - 1, name, what);
+    return faccessat(pool_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int skeletons_start(struct skeletons *s, int pool_fd, int boxes_fd, struct hands *hands)
 {
     int fd = openat(pool_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -64,13 +73,10 @@ int skeletons_start(struct skeletons *s, int pool_fd, int boxes_fd, struct hands
         return -errno;
     }
     for (struct dirent *de; (de = readdir(d)) != NULL;) {
-        char mark[SKELETON_NAME_SIZE + 16];
-
         if (smx_streq(de->d_name, ".") || smx_streq(de->d_name, ".."))
             continue;
-        snprintf(mark, sizeof mark, "%.*s/meta.new", SKELETON_NAME_SIZE - 1, de->d_name);
         if (strlen(de->d_name) < SKELETON_NAME_SIZE && s->n < SKELETONS_MAX &&
-            faccessat(pool_fd, mark, F_OK, 0) == 0)
+            has(pool_fd, de->d_name, "meta.new") && !has(pool_fd, de->d_name, "agent.sock"))
             smx_strcpy(s->names[s->n++], SKELETON_NAME_SIZE, de->d_name);
         else
             hands_discard(hands, de->d_name, NULL);
@@ -119,23 +125,25 @@ static int write_names(int dir, const char *hostname)
     return r < 0 ? r : write_file(dir, "upper/etc/hostname", name);
 }
 
-int skeleton_take(
-    struct skeletons *s, const char *id, const char *hostname, int *ret_fd, struct smx_err *err)
+int skeleton_pick(struct skeletons *s, char name[SKELETON_NAME_SIZE], struct smx_err *err)
 {
-    char name[SKELETON_NAME_SIZE];
-    int r = 0;
+    if (s->n == 0)
+        return make_one(s, name, err);
+    smx_strcpy(name, SKELETON_NAME_SIZE, s->names[--s->n]);
+    return 0;
+}
 
-    if (s->n > 0)
-        smx_strcpy(name, sizeof name, s->names[--s->n]);
-    else
-        r = make_one(s, name, err);
+/* The names are written first: what is in sandboxes/ is whole. */
+int skeleton_use(struct skeletons *s, const char *name, const char *id, const char *hostname,
+    struct smx_err *err)
+{
+    SMX_CLEANUP(smx_closep)
+    int dir = openat(s->pool_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int r = dir < 0 ? -errno : write_names(dir, hostname);
+
     if (r < 0)
-        return r;
+        return smx_err_errno(err, -r, "naming sandbox '%s'", id);
     if (renameat(s->pool_fd, name, s->boxes_fd, id) < 0)
         return smx_err_errno(err, errno, "making the directory of sandbox '%s'", id);
-    *ret_fd = openat(s->boxes_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (*ret_fd < 0)
-        return smx_err_errno(err, errno, "opening the directory of sandbox '%s'", id);
-    r = write_names(*ret_fd, hostname);
-    return r < 0 ? smx_err_errno(err, -r, "naming sandbox '%s'", id) : 0;
+    return 0;
 }

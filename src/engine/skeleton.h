@@ -21,9 +21,11 @@ struct skeletons {
 int skeletons_start(struct skeletons *s, int pool_fd, int boxes_fd, struct hands *hands);
 /* [parks] Makes one more; 1 when the pool is full. */
 int skeletons_fill(struct skeletons *s, struct smx_err *err);
-/* [parks] Makes sandboxes/<id> and opens it. */
-int skeleton_take(
-    struct skeletons *s, const char *id, const char *hostname, int *ret_fd, struct smx_err *err);
+/* [parks] The name of a whole directory in the pool that is the caller's now. */
+int skeleton_pick(struct skeletons *s, char name[SKELETON_NAME_SIZE], struct smx_err *err);
+/* Makes it sandboxes/<id>. */
+int skeleton_use(struct skeletons *s, const char *name, const char *id, const char *hostname,
+    struct smx_err *err);
 
 /* Blocking; in a helper process: makes pool/<name> whole. 0 or -errno. */
 int skeleton_make(int pool_fd, const char *name);

@@ -1,6 +1,7 @@
-/* spawn.c - the engine's side of starting a sandbox: clone, write the record while the child works,
- * and learn from the status pipe how it went. Nothing is left of a start that failed: its slot, its
- * control groups and its process are gone when the error is returned. */
+/* spawn.c - the engine's side of starting a sandbox: clone, make its control groups and write its
+ * record while the child works, and learn from the status stream how it went. Nothing is left of a
+ * start that failed: its slot, its control groups and its process are gone when the error is
+ * returned. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,14 +20,13 @@
 #include "engine/engine.h"
 #include "engine/sys.h"
 
-enum { START_TIMEOUT_MS = 60000, PIDFD_FLOOR = 4096 };
+enum { START_TIMEOUT_MS = 60000 };
 
 struct start {
     struct child_plan plan;
     int status[2];
     int group_fd;
-    char box[64];
-    char lower[128];
+    int box_fd;
 };
 
 static void start_done(struct start *s)
@@ -33,33 +34,8 @@ static void start_done(struct start *s)
     smx_close(s->status[0]);
     smx_close(s->status[1]);
     smx_close(s->group_fd);
-    smx_close(s->plan.userns.fd);
-    smx_close(s->plan.net_fd);
-}
-
-static int name_layers(struct box *b, struct start *s, struct smx_err *err)
-{
-    snprintf(s->box, sizeof s->box, "sandboxes/%s", b->m.id);
-    snprintf(s->lower, sizeof s->lower, "templates/%s/%s", b->m.template, b->m.generation);
-    s->plan.box = s->box;
-    s->plan.lower = s->lower;
-    if (faccessat(b->e->state_fd, s->lower, F_OK, 0) < 0)
-        return smx_err_set(err, SMX_E_TEMPLATE_NOT_FOUND,
-            "template not found: generation %s of '%s' is no longer there", b->m.generation,
-            b->m.template);
-    return 0;
-}
-
-/* Descriptors that a child needs are kept below those that pile up: a child copies the low ones
- * only, see child_main(). */
-static void move_up(int *fd)
-{
-    int high = fcntl(*fd, F_DUPFD_CLOEXEC, PIDFD_FLOOR);
-
-    if (high < 0)
-        return;
-    smx_close(*fd);
-    *fd = high;
+    smx_close(s->box_fd);
+    room_close(&s->plan.room);
 }
 
 static int clone_child(struct box *b, struct start *s, struct smx_err *err)
@@ -79,10 +55,10 @@ static int clone_child(struct box *b, struct start *s, struct smx_err *err)
         b->pidfd = -1;
         return smx_err_errno(err, errno, "starting a process");
     }
-    move_up(&b->pidfd);
+    fd_move(&b->pidfd, ENGINE_HIGH_FD);
     b->ours = true;
     b->m.pid = (uint64_t)pid;
-    b->m.slot = s->plan.userns.slot;
+    b->m.slot = s->plan.room.userns.slot;
     b->m.state = ENGINE_STATE_RUNNING;
     b->m.reason = ENGINE_REASON_NONE;
     io_event_clear(&b->ended);
@@ -104,32 +80,41 @@ static int ended_at_once(const struct box *b, struct smx_err *err)
     return smx_err_set(err, SMX_E_INTERNAL, "pid 1 of sandbox '%s' ended at once", b->m.id);
 }
 
+/* Like io_read(); a child that ended before it heard all that we said is at its end, too. */
+static ssize_t read_status(
+    struct io_fd *status, void *data, size_t n, uint64_t deadline, struct smx_err *err)
+{
+    ssize_t r = io_read(status, data, n, deadline, err);
+
+    return r == -SMX_E_CLOSED ? 0 : r;
+}
+
 /* [parks] until the child has a table of descriptors of its own. Before that nothing it needs may
  * be closed, and its end shows in its pidfd only. */
 static int await_own_table(
-    struct box *b, struct start *s, struct io_fd *pipe, uint64_t deadline, struct smx_err *err)
+    struct box *b, struct start *s, struct io_fd *status, uint64_t deadline, struct smx_err *err)
 {
-    struct io_wait w[] = { { .fd = pipe, .events = IO_READ }, { .event = &b->ended } };
+    struct io_wait w[] = { { .fd = status, .events = IO_READ }, { .event = &b->ended } };
     char c;
     int r = io_wait(w, SMX_ARRAY_LEN(w), deadline);
 
     if (r < 0)
         return smx_err_set(err, (enum smx_code) - r, "the process of '%s' does not start", b->m.id);
-    if (!w[0].ready || io_read(pipe, &c, 1, deadline, err) != 1)
+    if (!w[0].ready || read_status(status, &c, 1, deadline, err) != 1)
         return ended_at_once(b, err);
     smx_close(smx_take_fd(&s->status[1]));
     return 0;
 }
 
 /* [parks] until the child runs the agent (EOF) or says why it cannot. */
-static int await_agent(struct io_fd *pipe, uint64_t deadline, struct smx_err *err)
+static int await_agent(struct io_fd *status, uint64_t deadline, struct smx_err *err)
 {
     struct smx_err told = { 0 };
     size_t got = 0;
     ssize_t n;
 
     do {
-        n = io_read(pipe, (char *)&told + got, sizeof told - got, deadline, err);
+        n = read_status(status, (char *)&told + got, sizeof told - got, deadline, err);
         got += n > 0 ? (size_t)n : 0;
     } while (n > 0 && got < sizeof told);
     if (n < 0)
@@ -145,15 +130,15 @@ static int await_agent(struct io_fd *pipe, uint64_t deadline, struct smx_err *er
 static int await_child(struct box *b, struct start *s, struct smx_err *err)
 {
     uint64_t deadline = smx_deadline_in_ms(START_TIMEOUT_MS);
-    struct io_fd pipe;
-    int r = io_fd_init(&pipe, smx_take_fd(&s->status[0]), err);
+    struct io_fd status;
+    int r = io_fd_init(&status, smx_take_fd(&s->status[0]), err);
 
     if (r < 0)
         return r;
-    r = await_own_table(b, s, &pipe, deadline, err);
+    r = await_own_table(b, s, &status, deadline, err);
     if (r == 0)
-        r = await_agent(&pipe, deadline, err);
-    io_fd_done(&pipe);
+        r = await_agent(&status, deadline, err);
+    io_fd_done(&status);
     /* A child that was killed says nothing either. */
     if (r == 0 && (b->pidfd < 0 || has_ended(b->pidfd)))
         r = ended_at_once(b, err);
@@ -161,7 +146,7 @@ static int await_child(struct box *b, struct start *s, struct smx_err *err)
 }
 
 /* Ends a child that did not become a sandbox, and what it had. */
-static void undo(struct box *b, int slot)
+static void undo(struct box *b, struct room *room)
 {
     struct engine *e = b->e;
 
@@ -174,7 +159,7 @@ static void undo(struct box *b, int slot)
     for (int i = 0; cgroup_remove(&e->cgroups, b->m.id) == -EBUSY && i < 500; i++)
         io_sleep_until(smx_deadline_in_ms(2));
     hands_let_go(&e->hands, smx_take_fd(&b->root_fd));
-    slot_release(&e->slots, slot);
+    room_drop(e, room);
     b->m.slot = -1;
     b->m.pid = 0;
     io_shield_end();
@@ -183,60 +168,68 @@ static void undo(struct box *b, int slot)
 static int prepare(struct box *b, struct start *s, struct smx_err *err)
 {
     struct engine *e = b->e;
-    int r;
+    int r = cgroup_prepare(&e->cgroups, b->m.id, &s->group_fd, err);
 
-    s->plan = (struct child_plan){ .id = b->m.id,
-        .hostname = b->m.hostname,
-        .resources = b->m.resources,
-        .cgroups = &e->cgroups,
-        .seccomp = &e->seccomp,
-        .userns = { .slot = -1, .fd = -1 },
-        .net_fd = netns_take(&e->netns),
-        .host_usr = e->base.host_usr,
-        .idmap_usr = e->idmap_usr,
-        .agent_fd = e->agent_fd };
-    r = cgroup_prepare(&e->cgroups, b->m.id, &s->group_fd, err);
     if (r < 0)
         return r;
-    s->plan.in_v2 = s->group_fd >= 0;
-    if (pipe2(s->status, O_CLOEXEC) < 0)
-        return smx_err_errno(err, errno, "making a pipe");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s->status) < 0)
+        return smx_err_errno(err, errno, "making a socket pair");
+    s->plan.hostname = b->m.hostname;
+    s->plan.resources = b->m.resources;
+    s->plan.limited = e->cgroups.has;
+    s->plan.seccomp = &e->seccomp;
+    s->plan.agent_fd = e->agent_fd;
+    s->plan.engine_fd = s->status[0];
     s->plan.status_fd = s->status[1];
-    return userns_take(&e->userns, &s->plan.userns, err);
+    return 0;
 }
 
-/* The record is written while the child works, and counts once the child has become the agent. */
-static int start_child(struct box *b, int box_fd, struct start *s, struct smx_err *err)
+/* While the child works: its control groups, which it waits for, its directory, and its record,
+ * which counts once the child has become the agent. */
+static int serve_child(struct box *b, struct start *s, struct smx_err *err)
+{
+    pid_t pid = (pid_t)b->m.pid;
+    int r = cgroup_add(&b->e->cgroups, b->m.id, &b->m.resources, pid, s->group_fd >= 0, err);
+
+    if (r < 0)
+        return r;
+    /* A child that is gone shows in its status. */
+    (void)send(s->status[0], "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    r = room_settle(b, &s->plan.room, err);
+    if (r < 0)
+        return r;
+    s->box_fd = openat(b->e->boxes_fd, b->m.id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (s->box_fd < 0)
+        return smx_err_errno(err, errno, "opening sandbox '%s'", b->m.id);
+    b->m.start_time = process_start_time(pid);
+    return meta_prepare(s->box_fd, &b->m, err);
+}
+
+static int start_child(struct box *b, struct start *s, struct smx_err *err)
 {
     int r = prepare(b, s, err);
 
     if (r == 0)
-        r = name_layers(b, s, err);
-    if (r == 0)
         r = clone_child(b, s, err);
     if (r == 0)
         r = watch_add(b, err);
-    if (r < 0)
-        return r;
-    b->m.start_time = process_start_time((pid_t)b->m.pid);
-    r = meta_prepare(box_fd, &b->m, err);
+    if (r == 0)
+        r = serve_child(b, s, err);
     if (r == 0)
         r = await_child(b, s, err);
-    return r == 0 ? meta_commit(box_fd, err) : r;
+    return r == 0 ? meta_commit(s->box_fd, err) : r;
 }
 
-int box_spawn(struct box *b, int box_fd, struct smx_err *err)
+int box_spawn(struct box *b, struct room *room, struct smx_err *err)
 {
     SMX_CLEANUP(start_done)
-    struct start s = { .status = { -1, -1 }, .group_fd = -1 };
+    struct start s = { .plan.room = *room, .status = { -1, -1 }, .group_fd = -1, .box_fd = -1 };
     int before = b->m.state, r;
 
-    s.plan.userns.fd = s.plan.net_fd = -1;
-    s.plan.userns.slot = -1;
-    r = start_child(b, box_fd, &s, err);
+    r = start_child(b, &s, err);
     if (r < 0) {
         b->m.state = before;
-        undo(b, s.plan.userns.slot);
+        undo(b, &s.plan.room);
     }
     return r;
 }

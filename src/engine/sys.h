@@ -3,6 +3,7 @@
 #ifndef SMX_ENGINE_SYS_H
 #define SMX_ENGINE_SYS_H
 
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -26,6 +27,21 @@ static inline int sys_setresgid(gid_t r, gid_t e, gid_t s)
 static inline int sys_setgroups(size_t n, const gid_t *groups)
 {
     return (int)syscall(SYS_setgroups, n, groups);
+}
+
+/* Descriptors that pile up are kept above this one: a child copies those below, see child_main().
+ */
+enum { ENGINE_HIGH_FD = 4096 };
+
+/* To the lowest free number from floor on; stays where it is if there is none. */
+static inline void fd_move(int *fd, int floor)
+{
+    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, floor);
+
+    if (moved < 0)
+        return;
+    close(*fd);
+    *fd = moved;
 }
 
 #endif

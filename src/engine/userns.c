@@ -169,15 +169,17 @@ int userns_pool_fill(struct userns_pool *p, struct smx_err *err)
     if (p->n == USERNS_POOL_MAX)
         return 1;
     r = make(p, &p->v[p->n], err);
-    if (r == 0)
-        p->n++;
-    return r;
+    if (r < 0)
+        return r;
+    fd_move(&p->v[p->n++].fd, ENGINE_HIGH_FD);
+    return 0;
 }
 
 int userns_take(struct userns_pool *p, struct userns *ret, struct smx_err *err)
 {
     if (p->n > 0) {
         *ret = p->v[--p->n];
+        fd_move(&ret->fd, /* floor= */ 0);
         return 0;
     }
     return make(p, ret, err);

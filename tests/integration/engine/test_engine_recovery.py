@@ -210,7 +210,8 @@ def test_slots_of_nobody_are_given_back(engine):
     assert os.readlink(f"/run/sandmux/slots/{slot}") == str(engine.state)
 
 
-def test_a_failed_create_leaves_nothing(engine):
+def test_a_failed_create_leaves_nothing(make_engine):
+    engine = make_engine("--rooms", "0")
     (engine.state / "mnt/root").rmdir()
     with pytest.raises(EngineError) as e:
         engine.create()
