@@ -114,6 +114,7 @@ static int check(struct create *c, struct smx_err *err)
 
 /* --- making ----------------------------------------------------------------------------------- */
 
+/* Never NULL afterwards: that it is there says who made the sandbox (its ports are public). */
 static int make_dialect(struct create *c, struct smx_err *err)
 {
     struct e2b_kept kept = { .allow_internet_access = c->req.allow_internet_access,
@@ -121,8 +122,10 @@ static int make_dialect(struct create *c, struct smx_err *err)
     struct smx_buf network, out;
     int r = 0;
 
-    if (!c->req.network && !c->req.has_allow_internet_access)
-        return 0;
+    if (!c->req.network && !c->req.has_allow_internet_access) {
+        c->dialect = smx_strdup("{}");
+        return c->dialect ? 0 : smx_err_oom(err);
+    }
     smx_buf_init(&network, SANDBOX_DIALECT_MAX);
     smx_buf_init(&out, SANDBOX_DIALECT_MAX);
     if (c->req.network)
