@@ -234,7 +234,7 @@ static int own_table(const struct child_plan *p, struct smx_err *err)
 {
     if (close_range((unsigned)highest_needed(p) + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0)
         return smx_err_errno(err, errno, "copying descriptors");
-    close(p->engine_fd); /* else the end of the engine would not show */
+    smx_close(p->engine_fd); /* else the end of the engine would not show */
     return smx_write_full(p->status_fd, "", 1) < 0 ? smx_err_set(err, SMX_E_CLOSED, "no engine")
                                                    : 0;
 }

@@ -9,6 +9,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+
 static inline pid_t sys_clone3(struct clone_args *args)
 {
     return (pid_t)syscall(SYS_clone3, args, sizeof *args);
@@ -40,7 +42,7 @@ static inline void fd_move(int *fd, int floor)
 
     if (moved < 0)
         return;
-    close(*fd);
+    smx_close(*fd);
     *fd = moved;
 }
 
