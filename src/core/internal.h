@@ -111,6 +111,8 @@ struct sbx {
     int64_t armed_unix_ms; /* when its lifetime began */
     struct io_timer expiry, push;
     struct sandbox_log log;
+    char access[SANDBOX_TOKEN_SIZE]; /* sandbox_token(), of that generation; 0: not made yet */
+    uint32_t access_generation;
 };
 
 static inline struct sbx *sbx_of(struct sandbox *sb)

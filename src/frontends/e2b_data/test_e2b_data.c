@@ -1,7 +1,6 @@
 /* test_e2b_data.c - signatures of URLs and spellings of internal routes. */
+#include "core/test_core.h"
 #include "frontends/e2b_data/internal.h"
-
-#include "base/test.h"
 
 /* --- signatures ---------------------------------------------------------------------------------
  */
@@ -77,6 +76,40 @@ TEST(times_in_the_past_are_over)
     s.expires = false;
     s.expiration_unix_s = 0;
     ASSERT_EQ(sign_check_time(&s, &err), 0);
+}
+
+/* --- whose signature ----------------------------------------------------------------------------
+ */
+
+enum { SANDBOXES = 40 };
+
+FIBER_TEST(a_signature_finds_its_sandbox_among_many)
+{
+    struct sandbox *sb[SANDBOXES] = { NULL }, *found;
+    char path[] = "a", user[] = "", token[SANDBOX_TOKEN_SIZE], signature[SIGN_SIZE];
+    struct sign_request s = request(path, user, NULL);
+    FIXTURE(f);
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    for (size_t i = 0; i < SANDBOXES; i++)
+        ASSERT_OK(make(&f, NULL, &sb[i]), &f.err);
+    for (size_t i = 0; i < SANDBOXES; i += SANDBOXES - 1) {
+        sandbox_token(sb[i], token);
+        ASSERT_TRUE(sign_make(&s, token, signature));
+        s.signature = signature;
+        found = sign_find(f.core, &s);
+        ASSERT_TRUE(found == sb[i]);
+        sandbox_unref(found);
+    }
+    signature[10] ^= 1;
+    ASSERT_TRUE(sign_find(f.core, &s) == NULL);
+    signature[10] ^= 1;
+    ASSERT_OK(sandbox_delete(sb[SANDBOXES - 1], &f.err), &f.err);
+    ASSERT_TRUE(sign_find(f.core, &s) == NULL);
+    s.signature = NULL;
+    ASSERT_TRUE(sign_find(f.core, &s) == NULL);
+    for (size_t i = 0; i < SANDBOXES; i++)
+        sandbox_unref(sb[i]);
 }
 
 /* --- paths --------------------------------------------------------------------------------------
