@@ -163,7 +163,7 @@ class Client:
             return self._create("create", name or "", spec)
         except (KeyboardInterrupt, SystemExit, CancelledError):
             if idempotency_key is None:
-                threading.Thread(target=self._reclaim, args=(spec,), name="sandbox-reclaim").start()
+                self._reclaim_soon(spec)
             raise
 
     def ensure(self, name: str, *, template: Optional[str] = None, runtime: Optional[str] = None,
@@ -192,6 +192,13 @@ class Client:
         info = json.loads(self.guarded(log, op, about, spec[3] or "", self.handle.create, *spec))
         log.debug("%s sandbox=%s runtime=%s state=%s", op, info["id"], info["runtime"], info["state"])
         return info
+
+    def _reclaim_soon(self, spec: Tuple[Any, ...]) -> None:
+        """The main thread has Ctrl-C to deal with; a worker of the asynchronous twin does it at once, outside of its own end."""
+        if threading.current_thread() is threading.main_thread():
+            threading.Thread(target=self._reclaim, args=(spec,), name="sandbox-reclaim").start()
+        else:
+            _native.Cancel().run(self._reclaim, spec)
 
     def _reclaim(self, spec: Tuple[Any, ...]) -> None:
         """Asks for the same create again, which tells what became of it, and deletes that."""
