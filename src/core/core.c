@@ -204,6 +204,7 @@ static void open_provider(struct core_rt *rt)
         return;
     }
     host.ctx = rt;
+    host.instance = rt->core->instance;
     if (provider_open(rt->cfg.ops, rt->core->loop, rt->cfg.config, &host, &rt->provider, &err) <
         0) {
         smx_strcpy(rt->why, sizeof rt->why, err.msg);

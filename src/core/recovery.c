@@ -443,4 +443,6 @@ static void on_reset(void *ctx)
     recovery_start(ctx);
 }
 
-const struct provider_host recovery_host = { NULL, on_changed, on_log, on_reset };
+const struct provider_host recovery_host = {
+    .changed = on_changed, .log = on_log, .reset = on_reset
+};

@@ -86,6 +86,11 @@ bool provider_can(struct provider *p, enum provider_cap cap)
     return (provider_capabilities(p) & PROVIDER_BIT(cap)) != 0;
 }
 
+bool provider_is_remote(const struct provider *p)
+{
+    return p->ops->remote;
+}
+
 int provider_validate(
     struct provider *p, struct provider_check *ret, uint64_t deadline, struct smx_err *err)
 {
@@ -116,6 +121,13 @@ void provider_detach(struct provider_box *box)
 {
     if (box && ops_of(box)->detach)
         ops_of(box)->detach(box);
+}
+
+int provider_lookup(struct provider *p, const char *provider_id, struct provider_info *ret,
+    uint64_t deadline, struct smx_err *err)
+{
+    return CALL(
+        p->ops, p->ops, lookup, "look one sandbox up", p->impl, provider_id, ret, deadline, err);
 }
 
 int provider_start(struct provider_box *box, uint64_t deadline, struct smx_err *err)
@@ -154,6 +166,12 @@ int provider_stats(
     struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
 {
     return BOX_CALL(box, stats, "tell the use of resources", ret, deadline, err);
+}
+
+int provider_sample(
+    struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
+{
+    return BOX_CALL(box, sample, "be sampled", ret, deadline, err);
 }
 
 int provider_list(struct provider *p, struct provider_info **ret, size_t *ret_n, uint64_t deadline,

@@ -200,6 +200,7 @@ void provider_file_list_done(struct provider_file_list *l);
 /* What a provider may tell the core, at any time, from the loop. None of these parks. */
 struct provider_host {
     void *ctx;
+    const char *instance; /* of this sandmux: owns what is made; outlives the provider */
     /* A sandbox changed without being asked: it ended, expired, was paused. reason may be empty. */
     void (*changed)(
         void *ctx, const char *provider_id, enum provider_box_state state, const char *reason);
@@ -213,6 +214,7 @@ struct provider_host {
 struct provider_ops {
     int version;      /* PROVIDER_VERSION */
     const char *name; /* "local" */
+    bool remote;      /* its calls cross a network: nothing waits for them at start */
     /* [parks] config is the provider's own struct, borrowed until close. host is copied. */
     int (*open)(struct io_loop *loop, const void *config, const struct provider_host *host,
         void **ret_impl, struct smx_err *err);
@@ -231,6 +233,9 @@ struct provider_ops {
     int (*attach)(void *impl, const struct provider_info *info, const struct json_pair *env,
         size_t n_env, struct provider_box **ret_box, struct smx_err *err);
     void (*detach)(struct provider_box *box); /* frees the box; the sandbox stays */
+    /* [parks] one sandbox by the runtime's own id, whoever made it. -SMX_E_SANDBOX_NOT_FOUND. */
+    int (*lookup)(void *impl, const char *provider_id, struct provider_info *ret, uint64_t deadline,
+        struct smx_err *err);
     int (*start)(struct provider_box *box, uint64_t deadline, struct smx_err *err);
     int (*stop)(struct provider_box *box, uint64_t deadline, struct smx_err *err);
     int (*pause)(struct provider_box *box, uint64_t deadline, struct smx_err *err);
@@ -242,6 +247,10 @@ struct provider_ops {
     int (*set_deadline)(
         struct provider_box *box, int64_t expires_unix_ms, uint64_t deadline, struct smx_err *err);
     int (*stats)(struct provider_box *box, struct provider_stats *ret, uint64_t deadline,
+        struct smx_err *err);
+    /* [parks] the same at little cost, for samples every few seconds: what would take a while may
+     * be an older figure. NULL: stats() costs too much for that. */
+    int (*sample)(struct provider_box *box, struct provider_stats *ret, uint64_t deadline,
         struct smx_err *err);
     /* [parks] every sandbox that carries this owner's tokens; the caller frees the array. */
     int (*list)(void *impl, struct provider_info **ret, size_t *ret_n, uint64_t deadline,
@@ -334,6 +343,7 @@ const char *provider_name(const struct provider *p);
 void *provider_impl(struct provider *p); /* for the provider's own side doors */
 uint64_t provider_capabilities(struct provider *p);
 bool provider_can(struct provider *p, enum provider_cap cap);
+bool provider_is_remote(const struct provider *p);
 
 int provider_validate(
     struct provider *p, struct provider_check *ret, uint64_t deadline, struct smx_err *err);
@@ -344,6 +354,8 @@ int provider_create(struct provider *p, const struct provider_create_spec *spec,
 int provider_attach(struct provider *p, const struct provider_info *info,
     const struct json_pair *env, size_t n_env, struct provider_box **ret_box, struct smx_err *err);
 void provider_detach(struct provider_box *box); /* accepts NULL */
+int provider_lookup(struct provider *p, const char *provider_id, struct provider_info *ret,
+    uint64_t deadline, struct smx_err *err);
 int provider_start(struct provider_box *box, uint64_t deadline, struct smx_err *err);
 int provider_stop(struct provider_box *box, uint64_t deadline, struct smx_err *err);
 int provider_pause(struct provider_box *box, uint64_t deadline, struct smx_err *err);
@@ -353,6 +365,8 @@ int provider_kill(
 int provider_set_deadline(
     struct provider_box *box, int64_t expires_unix_ms, uint64_t deadline, struct smx_err *err);
 int provider_stats(
+    struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err);
+int provider_sample(
     struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err);
 int provider_list(struct provider *p, struct provider_info **ret, size_t *ret_n, uint64_t deadline,
     struct smx_err *err);

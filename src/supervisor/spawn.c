@@ -81,12 +81,13 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* What may come from our own environment: settings of the C library and of sanitizers. */
+/* What may come from our own environment: settings of the C library, of sanitizers, and the proxies
+ * that connections to clouds go through. */
 static size_t pass_through(char **env, size_t n)
 {
-    static const char *const names[] = {
-        "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS="
-    };
+    static const char *const names[] = { "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=",
+        "TSAN_OPTIONS=", "http_proxy=", "https_proxy=", "HTTPS_PROXY=", "all_proxy=", "ALL_PROXY=",
+        "no_proxy=", "NO_PROXY=" };
 
     for (char **p = environ; *p; p++) {
         for (size_t i = 0; i < SMX_ARRAY_LEN(names) && n < ENV_MAX; i++) {

@@ -72,26 +72,48 @@ static enum smx_code code_of_status(int status)
     }
 }
 
-int envd_http_error(struct http_client *c, int status, uint64_t deadline, struct smx_err *err)
+/* The sentence of a plain HTTP error in err, and -code. */
+static int http_error(struct envd_conn *c, int status, enum smx_code code,
+    const struct smx_buf *body, struct smx_err *err)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
     struct envd_http_error e = { 0 };
-    enum smx_code code = code_of_status(status);
     struct smx_err ignored;
-    int r;
 
-    smx_buf_init(&body, ERROR_MAX);
-    r = http_client_read_all(c, &body, deadline, err);
-    if (r < 0)
-        return r;
-    if (json_decode(&envd_http_error_table, body.data ? body.data : "", body.len, &e, &ignored) ==
-            0 &&
+    if (status == 502 && c->box->missing)
+        c->box->missing(c->box);
+    if (json_decode(
+            &envd_http_error_table, body->data ? body->data : "", body->len, &e, &ignored) == 0 &&
         e.message)
         smx_err_set(err, code, "%s", e.message);
     else
         smx_err_set(err, code, "the sandbox answered with status %d", status);
     json_free(&envd_http_error_table, &e);
     return -(int)code;
+}
+
+int envd_http_error(struct envd_conn *c, int status, uint64_t deadline, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
+    int r;
+
+    smx_buf_init(&body, ERROR_MAX);
+    r = http_client_read_all(&c->http, &body, deadline, err);
+    return r < 0 ? r : http_error(c, status, code_of_status(status), &body, err);
+}
+
+/* An error of the protocol, or one of a proxy before it, which speaks plain HTTP. */
+static int call_error(struct envd_conn *c, const struct envd_call *call, int status,
+    const struct smx_buf *body, struct smx_err *err)
+{
+    struct smx_err said = { 0 };
+    enum rpc_code code = rpc_read_error(body->data ? body->data : "", body->len, &said);
+
+    if (code == RPC_OK || said.code == SMX_E_PROTOCOL)
+        return http_error(
+            c, status, status == 404 ? call->not_found : code_of_status(status), body, err);
+    if (err)
+        *err = said;
+    return envd_error(code, call->not_found, err);
 }
 
 static int read_reply(
@@ -109,14 +131,8 @@ static int read_reply(
     r = http_client_read_all(&c->http, &body, deadline, err);
     if (r < 0)
         return r;
-    if (status != 200) {
-        enum rpc_code code = rpc_read_error(body.data ? body.data : "", body.len, err);
-
-        if (code == RPC_OK || (err && err->code == SMX_E_PROTOCOL))
-            return smx_err_set(err, SMX_E_PROTOCOL,
-                "the sandbox answered %s with status %d and no error", call->route, status);
-        return envd_error(code, call->not_found, err);
-    }
+    if (status != 200)
+        return call_error(c, call, status, &body, err);
     if (!call->reply_table)
         return 0;
     r = json_decode(call->reply_table, body.data ? body.data : "", body.len, call->reply, err);
@@ -147,6 +163,31 @@ int envd_call(
     if (r == 0)
         r = read_reply(c, call, deadline, err);
     envd_conn_put(c);
+    return r;
+}
+
+int envd_read_metrics(
+    struct envd_box *b, struct envd_metrics *ret, uint64_t deadline, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
+    struct envd_conn *c = NULL;
+    struct h1_head head;
+    int r = envd_conn_get(b, &c, deadline, err);
+
+    if (r < 0)
+        return r;
+    smx_buf_init(&body, ERROR_MAX);
+    r = http_client_send(&c->http, H1_GET, SMX_VIEW(ENVD_METRICS), /* fields= */ NULL, 0, err);
+    if (r == 0)
+        r = http_client_head(&c->http, &head, deadline, err);
+    if (r == 0 && head.status != 200)
+        r = envd_http_error(c, head.status, deadline, err);
+    else if (r == 0)
+        r = http_client_read_all(&c->http, &body, deadline, err);
+    envd_conn_put(c);
+    if (r == 0 &&
+        json_decode(&envd_metrics_table, body.data ? body.data : "", body.len, ret, err) < 0)
+        r = smx_err_set(err, SMX_E_PROTOCOL, "the sandbox's figures make no sense");
     return r;
 }
 
@@ -183,7 +224,7 @@ int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, co
     if (r == 0)
         r = http_client_head(&c->http, &head, deadline, err);
     if (r == 0 && head.status != 204 && head.status != 200)
-        r = envd_http_error(&c->http, head.status, deadline, err);
+        r = envd_http_error(c, head.status, deadline, err);
     envd_conn_put(c);
     return r;
 }

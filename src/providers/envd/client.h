@@ -17,6 +17,7 @@ struct envd_idle {
     struct smx_list lru; /* of struct envd_conn, the longest idle first */
     size_t n;
     struct io_timer sweep;
+    uint64_t keep_ms; /* ENVD_IDLE_MS unless the owner says otherwise */
 };
 void envd_idle_init(struct envd_idle *i, struct io_loop *loop);
 void envd_idle_done(struct envd_idle *i); /* no box may be left */
@@ -35,6 +36,9 @@ struct envd_box {
      * speak its protocol: where relative paths and processes start, and who they belong to. Static;
      * NULL: envd's own. */
     const char *base, *user;
+    /* A proxy before the sandbox says that there is none behind it. Does not park; NULL: no proxy.
+     */
+    void (*missing)(struct envd_box *b);
 };
 void envd_box_init(struct envd_box *b, const struct provider_ops *ops, struct envd_idle *idle);
 void envd_box_forget(struct envd_box *b); /* closes its idle connections: it was stopped or moved */
@@ -42,6 +46,11 @@ void envd_box_forget(struct envd_box *b); /* closes its idle connections: it was
 /* [parks] the settings that envd keeps for the processes to come. */
 int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, const char *user,
     const char *workdir, uint64_t deadline, struct smx_err *err);
+
+struct envd_metrics;
+/* [parks] what envd measures. */
+int envd_read_metrics(
+    struct envd_box *b, struct envd_metrics *ret, uint64_t deadline, struct smx_err *err);
 
 extern const struct provider_data_ops envd_data_ops;
 

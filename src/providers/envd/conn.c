@@ -35,7 +35,7 @@ static void arm_sweep(struct envd_idle *i)
     struct envd_conn *c = oldest(i);
 
     if (c && i->sweep.heap_index == SIZE_MAX)
-        io_timer_arm(&i->sweep, i->loop, c->idle_since_ns + ENVD_IDLE_MS * SMX_NS_PER_MS);
+        io_timer_arm(&i->sweep, i->loop, c->idle_since_ns + i->keep_ms * SMX_NS_PER_MS);
 }
 
 static void sweep(void *arg)
@@ -44,7 +44,7 @@ static void sweep(void *arg)
     uint64_t now = smx_now_ns();
     struct envd_conn *c;
 
-    while ((c = oldest(i)) && c->idle_since_ns + ENVD_IDLE_MS * SMX_NS_PER_MS <= now) {
+    while ((c = oldest(i)) && c->idle_since_ns + i->keep_ms * SMX_NS_PER_MS <= now) {
         unlink_idle(c);
         envd_conn_close(c);
     }
@@ -55,6 +55,7 @@ void envd_idle_init(struct envd_idle *i, struct io_loop *loop)
 {
     i->loop = loop;
     i->n = 0;
+    i->keep_ms = ENVD_IDLE_MS;
     smx_list_init(&i->lru);
     io_timer_init(&i->sweep, sweep, i);
 }

@@ -39,7 +39,7 @@ int envd_fields(
 /* The error that a code means to our callers; err->msg stays. Returns -code. */
 int envd_error(enum rpc_code code, enum smx_code not_found, struct smx_err *err);
 /* Reads the body of a plain HTTP error and returns what it means. */
-int envd_http_error(struct http_client *c, int status, uint64_t deadline, struct smx_err *err);
+int envd_http_error(struct envd_conn *c, int status, uint64_t deadline, struct smx_err *err);
 /* path as envd is to see it: relative ones get the base. The caller frees it. */
 char *envd_path(const struct envd_box *b, const char *path);
 static inline const char *envd_user(const struct envd_box *b, const char *user)

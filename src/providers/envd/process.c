@@ -310,7 +310,7 @@ static int read_start(struct provider_stream *s, uint64_t deadline, struct smx_e
     int r = http_client_head(&s->conn->http, &head, deadline, err);
 
     if (r == 0 && head.status != 200)
-        r = envd_http_error(&s->conn->http, head.status, deadline, err);
+        r = envd_http_error(s->conn, head.status, deadline, err);
     if (r == 0)
         r = next_event(s, &first, deadline, err);
     if (r < 0)

@@ -157,7 +157,7 @@ int envd_read_open(struct provider_box *box, const char *path, const char *user,
     if (r == 0)
         r = begin_read(&q, c, &head, &rd->file, deadline, err);
     if (r == 0 && head.status != (ranged ? 206 : 200))
-        r = envd_http_error(&c->http, head.status, deadline, err);
+        r = envd_http_error(c, head.status, deadline, err);
     if (r < 0) {
         if (rd && rd->file.length > 0)
             smx_close(rd->file.fd);
@@ -263,7 +263,7 @@ static int read_answer(struct provider_writer *w, uint64_t deadline, struct smx_
     if (r < 0)
         return r;
     if (head.status != 200)
-        return envd_http_error(&w->conn->http, head.status, deadline, err);
+        return envd_http_error(w->conn, head.status, deadline, err);
     while ((n = http_client_read(&w->conn->http, rest, sizeof rest, deadline, err)) > 0)
         continue;
     return (int)n;

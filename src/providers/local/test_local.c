@@ -212,7 +212,9 @@ static void on_reset(void *ctx)
 static void bench_open(struct bench *b)
 {
     struct http_server_config agent = { .handler = agent_handler, .ctx = &b->e };
-    struct provider_host host = { &b->told, on_changed, on_log, on_reset };
+    struct provider_host host = {
+        .ctx = &b->told, .changed = on_changed, .log = on_log, .reset = on_reset
+    };
     struct local_config cfg = { .engine_fd = -1 };
 
     memset(b, 0, sizeof *b);
