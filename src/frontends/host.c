@@ -67,7 +67,7 @@ bool frontend_host_parse(struct smx_view field, struct frontend_host *ret)
         return false;
     if (name.p[name.n - 1] == '.') /* the root's dot */
         name.n--;
-    if (name.n == 0 || !smx_view_copy(h.name, sizeof h.name, name))
+    if (name.n == 0 || memchr(name.p, '\0', name.n) || !smx_view_copy(h.name, sizeof h.name, name))
         return false;
     for (char *p = h.name; *p; p++) {
         if (*p >= 'A' && *p <= 'Z')

@@ -55,6 +55,7 @@ TEST(what_is_no_host)
             smx_test_fail(__FILE__, __LINE__, "accepted '%s'", bad[i]);
     }
     ASSERT_FALSE(frontend_host_parse((struct smx_view){ NULL, 0 }, &h));
+    ASSERT_FALSE(frontend_host_parse((struct smx_view){ "localhost\0.evil", 15 }, &h));
 }
 
 static const struct {
