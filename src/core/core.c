@@ -259,6 +259,8 @@ static int start(struct core *c, const struct core_config *cfg, struct smx_err *
         r = store_idem_recover(c->store, err);
     if (r == 0)
         r = core_task(c, "maintenance", maintenance_fiber, c);
+    if (r == 0)
+        r = core_task(c, "samples", samples_fiber, c);
     return r;
 }
 

@@ -224,6 +224,20 @@ void sandbox_hold_end(struct sandbox *sb);
 int sandbox_stats(
     struct sandbox *sb, struct provider_stats *ret, struct smx_err *err); /* [parks] */
 
+/* What it used of late: a sample every SANDBOX_SAMPLE_MS while it runs (further apart when there
+ * are many sandboxes), the last SANDBOX_SAMPLES of them. */
+enum { SANDBOX_SAMPLES = 128, SANDBOX_SAMPLE_MS = 5000 };
+struct sandbox_sample {
+    int64_t unix_ms;
+    double cpu_pct; /* of all its cores together */
+    uint64_t memory_bytes, disk_bytes;
+};
+/* In the order of time, at most n; returns how many. Does not park. */
+size_t sandbox_samples(const struct sandbox *sb, int64_t from_unix_ms, int64_t to_unix_ms,
+    struct sandbox_sample *ret, size_t n);
+/* [parks] takes one now when the last is not of the last second. No use: extends no lifetime. */
+int sandbox_sample(struct sandbox *sb, struct smx_err *err);
+
 /* The token that opens a sandbox's data plane from outside: HMAC-SHA-256 over the server's secret,
  * id and generation; never stored. */
 enum { SANDBOX_TOKEN_SIZE = 64 };

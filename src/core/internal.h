@@ -34,6 +34,7 @@ struct core_rt { /* one runtime name */
     bool probing;
     struct io_event probed;
     bool recovering, recover_again;
+    bool no_samples;       /* it cannot be asked cheaply */
     unsigned patience;     /* looks for which an interrupted create may still come to light */
     unsigned looks;        /* since it was opened or reset: the first ones follow soon */
     uint64_t next_look_ns; /* when registry and provider are compared again */
@@ -66,7 +67,8 @@ struct core {
     uint64_t max_lifetime_s, default_lifetime_s;
     int64_t created_last_ns; /* of the sandbox made last: the next is later */
     struct smx_map by_id, by_name;
-    struct smx_list all; /* of struct sbx, by serial */
+    struct smx_list all;   /* of struct sbx, by serial */
+    uint64_t sampled_last; /* serial of whom was looked at last */
     struct core_event_ring events;
     struct smx_map keys; /* of struct key_entry, by hash in hexadecimal digits */
     unsigned char secret[32];
@@ -75,6 +77,13 @@ struct core {
     struct smx_list tasks; /* fibers of ours */
     struct io_event no_tasks;
     struct io_event stop; /* set at close */
+};
+
+struct samples {
+    struct kept *v; /* room of them; n from first on */
+    size_t room, first, n;
+    int64_t at_unix_ms; /* of the last look, with what was used until then */
+    uint64_t cpu_ns;
 };
 
 struct log_line {
@@ -103,14 +112,17 @@ struct sbx {
     char *idem_scope, *idem_key;
     struct provider_box *box; /* NULL: not attached */
     unsigned uses, holds;
-    bool detach;        /* the box goes with the last use */
-    struct io_sem lock; /* one transition at a time */
-    uint64_t moved_ns;  /* when the lock was last given back */
-    bool dirty;         /* the row is behind: a write failed */
+    bool detach;                /* the box goes with the last use */
+    struct io_sem lock;         /* one transition at a time */
+    uint64_t moved_ns;          /* when the lock was last given back */
+    uint64_t verified_until_ns; /* adopt_verify() believes it until then */
+    bool dirty;                 /* the row is behind: a write failed */
     enum sandbox_state row_state;
     int64_t armed_unix_ms; /* when its lifetime began */
     struct io_timer expiry, push;
     struct sandbox_log log;
+    struct samples samples;
+    bool sampling;                   /* its box is in use by a look */
     char access[SANDBOX_TOKEN_SIZE]; /* sandbox_token(), of that generation; 0: not made yet */
     uint32_t access_generation;
 };
@@ -135,6 +147,7 @@ int sbx_new(struct core *c, struct core_rt *rt, struct sbx **ret, struct smx_err
 int sbx_add(struct sbx *b, struct smx_err *err); /* by id and name: -SMX_E_EXISTS */
 int sbx_index_provider_id(struct sbx *b, struct smx_err *err);
 int sbx_rename(struct sbx *b, const char *name, struct smx_err *err); /* NULL: none */
+struct sbx *registry_look_up(struct core *c, const char *key); /* by id, name, provider's id */
 void sbx_remove(struct sbx *b); /* from the indexes; drops the registry's reference */
 void sbx_detach(struct sbx *b); /* the box goes, at once or with the last use */
 int pairs_copy(struct json_pair **ret, const struct json_pair *v, size_t n);
@@ -165,6 +178,9 @@ void sandbox_follow(struct sbx *b, enum provider_box_state state, const char *re
 /* create.c */
 int create_check(struct core *c, const struct core_create_spec *spec, struct core_rt **ret_rt,
     struct smx_err *err);
+/* An object with a token of its own, in no index. */
+int create_object(struct core *c, struct core_rt *rt, const struct core_create_spec *spec,
+    struct sbx **ret, struct smx_err *err);
 int metadata_check(const struct json_pair *v, size_t n, struct smx_err *err);
 
 /* lifetime.c */
@@ -184,8 +200,19 @@ int recovery_load(struct core *c, struct smx_err *err); /* rows into the registr
 void recovery_run(struct core_rt *rt);                  /* [parks] against what the provider has */
 /* [parks] the first time: waits a moment for creates that the last gateway had begun */
 void recovery_first(struct core_rt *rt);
+/* [parks] The box of what was found, and what is known of it. */
+int recovery_attach(struct sbx *b, const struct provider_info *info, struct smx_err *err);
+/* For runtimes that a start does not wait for: takes up what the rows say is there. */
+void recovery_early(struct core_rt *rt);
 void recovery_start(struct core_rt *rt);         /* the same on a fiber */
 extern const struct provider_host recovery_host; /* ctx: struct core_rt */
+
+/* adopt.c */
+/* [parks] a running sandbox of a remote runtime is asked for there; its state follows. */
+int adopt_verify(struct sbx *b, struct smx_err *err);
+/* [parks] 1: spec->name is the id of a sandbox of the runtime and it is in the registry now; 0: it
+ * is none. */
+int adopt_foreign(struct core *c, const struct core_create_spec *spec, struct smx_err *err);
 
 /* runtime.c */
 int runtime_boot(struct core *c, const struct core_config *cfg, struct smx_err *err);
@@ -195,6 +222,11 @@ int keys_load(struct core *c, struct smx_err *err);
 void keys_done(struct core *c);
 int secrets_load(struct core *c, struct smx_err *err);
 int sha256(unsigned char out[32], const void *data, size_t n);
+
+/* sample.c */
+void samples_fiber(void *core);
+void samples_keep(struct sbx *b, const struct provider_stats *st);
+void samples_done(struct samples *s);
 
 /* log.c */
 void log_done(struct sandbox_log *l);

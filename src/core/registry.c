@@ -127,6 +127,7 @@ void sandbox_unref(struct sandbox *sb)
     smx_free(sb->project_id);
     smx_free(sb->dialect);
     log_done(&b->log);
+    samples_done(&b->samples);
     smx_free(b);
 }
 
@@ -234,7 +235,7 @@ void sbx_remove(struct sbx *b)
 
 /* --- look-up ------------------------------------------------------------------------------- */
 
-static struct sbx *look_up(struct core *c, const char *key)
+struct sbx *registry_look_up(struct core *c, const char *key)
 {
     struct sbx *b = smx_map_get(&c->by_id, key);
 
@@ -247,7 +248,7 @@ static struct sbx *look_up(struct core *c, const char *key)
 
 int core_find(struct core *c, const char *key, struct sandbox **ret, struct smx_err *err)
 {
-    struct sbx *b = look_up(c, key);
+    struct sbx *b = registry_look_up(c, key);
 
     if (!b || b->pub.state == SANDBOX_DELETED)
         return smx_err_set(err, SMX_E_SANDBOX_NOT_FOUND, "sandbox '%.80s' not found", key);

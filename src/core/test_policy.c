@@ -1,5 +1,6 @@
 /* test_policy.c - what the end of a lifetime does, waking, and what a front end keeps with a
  * sandbox. */
+#include "core/internal.h"
 #include "core/test_core.h"
 
 #define SANDBOX(sb) SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL
@@ -215,4 +216,194 @@ FIBER_TEST(each_living_one_is_seen_in_order)
     ASSERT_EQ(all.n, 5);
     ASSERT_TRUE(all.in_order);
     ASSERT_EQ(core_each(f.core, see, &two), 2);
+}
+
+/* --- connecting, extending, ending ------------------------------------------------------------ */
+
+static int64_t left_s(const struct sandbox *sb)
+{
+    return (sb->expires_unix_ms - smx_now_unix_ms() + 999) / 1000;
+}
+
+FIBER_TEST(connecting_only_extends)
+{
+    struct core_create_spec spec = { .has_timeout = true, .timeout_s = 1000 };
+    FIXTURE(f);
+    SANDBOX(sb);
+    bool started = true;
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(core_create(f.core, &spec, &sb, &f.err), &f.err);
+    ASSERT_OK(sandbox_connect(sb, 60, /* afresh= */ false, &started, &f.err), &f.err);
+    ASSERT_FALSE(started);
+    ASSERT_INT(left_s(sb), >, 900);
+    ASSERT_OK(sandbox_connect(sb, 5000, /* afresh= */ true, &started, &f.err), &f.err);
+    ASSERT_FALSE(started);
+    ASSERT_INT(left_s(sb), >, 4900);
+    ASSERT_OK(sandbox_extend(sb, 60, &f.err), &f.err);
+    ASSERT_INT(left_s(sb), >, 4900);
+    ASSERT_EQ(f.cloud.calls[FAKE_STOP] + f.cloud.calls[FAKE_START], 0);
+}
+
+FIBER_TEST(connecting_starts_what_sleeps)
+{
+    static const struct {
+        int (*sleep)(struct sandbox *sb, struct smx_err *err);
+        bool afresh;
+        unsigned starts, resumes;
+    } cases[] = { { sandbox_pause, false, 0, 1 }, { sandbox_pause, true, 1, 0 },
+        { sandbox_stop, false, 1, 0 }, { sandbox_stop, true, 1, 0 } };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        FIXTURE(f);
+        SANDBOX(sb);
+        bool started = false;
+
+        ASSERT_OK(fixture_open(&f), &f.err);
+        ASSERT_OK(make(&f, NULL, &sb), &f.err);
+        ASSERT_OK(cases[i].sleep(sb, &f.err), &f.err);
+        ASSERT_EQ(sandbox_extend(sb, 60, &f.err), -SMX_E_STATE);
+        ASSERT_EQ(sandbox_expire(sb, &f.err), -SMX_E_STATE);
+        ASSERT_OK(sandbox_connect(sb, 60, cases[i].afresh, &started, &f.err), &f.err);
+        ASSERT_TRUE(started);
+        ASSERT_EQ(sb->state, SANDBOX_RUNNING);
+        ASSERT_EQ(left_s(sb), 60);
+        ASSERT_EQ(f.cloud.calls[FAKE_START], cases[i].starts);
+        ASSERT_EQ(f.cloud.calls[FAKE_RESUME], cases[i].resumes);
+    }
+}
+
+FIBER_TEST(a_refused_connect_keeps_the_lifetime)
+{
+    struct core_create_spec spec = { .has_timeout = true, .timeout_s = 1000 };
+    FIXTURE(f);
+    SANDBOX(sb);
+    bool started = true;
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(core_create(f.core, &spec, &sb, &f.err), &f.err);
+    ASSERT_OK(sandbox_pause(sb, &f.err), &f.err);
+    f.cloud.fault[FAKE_RESUME] = (struct fake_fault){ .times = 1, .code = SMX_E_UNAVAILABLE };
+    ASSERT_EQ(sandbox_connect(sb, 60, /* afresh= */ false, &started, &f.err), -SMX_E_UNAVAILABLE);
+    ASSERT_FALSE(started);
+    ASSERT_EQ(sb->state, SANDBOX_PAUSED);
+    ASSERT_EQ(sb->lifetime_s, 1000);
+}
+
+FIBER_TEST(ending_now_does_what_the_end_does)
+{
+    static const enum sandbox_on_timeout what[] = { SANDBOX_KILL, SANDBOX_PAUSE, SANDBOX_STOP };
+    static const enum sandbox_state after[] = { SANDBOX_DELETED, SANDBOX_PAUSED, SANDBOX_STOPPED };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(what); i++) {
+        struct core_create_spec spec = { .on_timeout = what[i] };
+        FIXTURE(f);
+        SANDBOX(sb);
+
+        ASSERT_OK(fixture_open(&f), &f.err);
+        ASSERT_OK(core_create(f.core, &spec, &sb, &f.err), &f.err);
+        ASSERT_OK(sandbox_expire(sb, &f.err), &f.err);
+        ASSERT_EQ(sb->state, after[i]);
+        ASSERT_STR(sb->reason, "expired");
+    }
+}
+
+/* --- samples ---------------------------------------------------------------------------------- */
+
+FIBER_TEST(samples_are_taken_and_cut_by_time)
+{
+    struct sandbox_sample v[SANDBOX_SAMPLES];
+    FIXTURE(f);
+    SANDBOX(sb);
+    int64_t begun = smx_now_unix_ms(), expires;
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    expires = sb->expires_unix_ms;
+    ASSERT_EQ(sandbox_samples(sb, 0, INT64_MAX, v, SANDBOX_SAMPLES), 0);
+    ASSERT_OK(sandbox_sample(sb, &f.err), &f.err);
+    ASSERT_OK(sandbox_sample(sb, &f.err), &f.err); /* fresh enough */
+    ASSERT_EQ(sandbox_samples(sb, 0, INT64_MAX, v, SANDBOX_SAMPLES), 1);
+    ASSERT_TRUE(v[0].unix_ms >= begun && v[0].unix_ms <= smx_now_unix_ms());
+    ASSERT_EQ(sandbox_samples(sb, 0, begun - 1, v, SANDBOX_SAMPLES), 0);
+    ASSERT_EQ(sandbox_samples(sb, v[0].unix_ms + 1, INT64_MAX, v, SANDBOX_SAMPLES), 0);
+    ASSERT_EQ(sb->expires_unix_ms, expires);
+    ASSERT_OK(sandbox_pause(sb, &f.err), &f.err);
+    io_sleep_until(in_ms(1100));
+    ASSERT_OK(sandbox_sample(sb, &f.err), &f.err); /* there is nothing to see */
+    ASSERT_EQ(sandbox_samples(sb, 0, INT64_MAX, v, SANDBOX_SAMPLES), 1);
+}
+
+FIBER_TEST(the_last_samples_are_kept)
+{
+    struct sandbox_sample v[SANDBOX_SAMPLES];
+    struct provider_stats st = { .cpu_limit = 2 };
+    FIXTURE(f);
+    SANDBOX(sb);
+    size_t n = 0;
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    for (unsigned i = 1; i <= 3 * SANDBOX_SAMPLES + 5; i++) {
+        st.memory_bytes = i;
+        samples_keep(sbx_of(sb), &st);
+        n = sandbox_samples(sb, 0, INT64_MAX, v, SANDBOX_SAMPLES);
+        ASSERT_EQ(n, SMX_MIN(i, (unsigned)SANDBOX_SAMPLES));
+        ASSERT_EQ(v[n - 1].memory_bytes, i);
+        ASSERT_EQ(v[0].memory_bytes, i - n + 1);
+    }
+    ASSERT_EQ(sandbox_samples(sb, 0, INT64_MAX, v, 3), 3);
+}
+
+FIBER_TEST(cpu_is_a_share_of_all_cores)
+{
+    struct sandbox_sample v[2];
+    struct provider_stats st = { .cpu_limit = 2 };
+    FIXTURE(f);
+    SANDBOX(sb);
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    sbx_of(sb)->samples.at_unix_ms = smx_now_unix_ms() - 100000; /* 100 s, of two cores */
+    st.cpu_ns = 50 * SMX_NS_PER_S;
+    samples_keep(sbx_of(sb), &st);
+    sbx_of(sb)->samples.at_unix_ms = smx_now_unix_ms() - 100000;
+    st.cpu_ns = 20 * SMX_NS_PER_S; /* it was started again */
+    samples_keep(sbx_of(sb), &st);
+    ASSERT_EQ(sandbox_samples(sb, 0, INT64_MAX, v, 2), 2);
+    ASSERT_TRUE(v[0].cpu_pct > 24 && v[0].cpu_pct <= 25);
+    ASSERT_TRUE(v[1].cpu_pct > 9 && v[1].cpu_pct <= 10);
+}
+
+FIBER_TEST(running_ones_are_looked_at_by_themselves)
+{
+    struct sandbox_sample v[SANDBOX_SAMPLES];
+    FIXTURE(f);
+    SANDBOX(sb);
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    for (unsigned i = 0; i < 8000 && sandbox_samples(sb, 0, INT64_MAX, v, 8) == 0; i++)
+        io_sleep_until(in_ms(1));
+    ASSERT_EQ(sandbox_samples(sb, 0, INT64_MAX, v, 8), 1);
+}
+
+static void delete_fiber(void *arg)
+{
+    struct smx_err err = { 0 };
+
+    sandbox_delete(arg, &err);
+}
+
+FIBER_TEST(a_look_survives_the_end_of_the_sandbox)
+{
+    FIXTURE(f);
+    SANDBOX(sb);
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    f.cloud.fault[FAKE_DATA].delay_ms = 50;
+    spawn("delete", delete_fiber, sb);
+    sandbox_sample(sb, &f.err);
+    wait_for(sb, SANDBOX_DELETED);
 }

@@ -676,12 +676,13 @@ static void net_stats(struct box *b, struct engine_stats *st)
     }
 }
 
-int box_stats(struct box *b, struct engine_stats *ret, struct smx_err *err)
+int box_stats(struct box *b, bool brief, struct engine_stats *ret, struct smx_err *err)
 {
     struct engine_stats st = { .memory_limit_bytes = b->m.resources.memory_mib << 20,
         .pids_limit = b->m.resources.pids,
+        .disk_bytes = b->disk_bytes,
         .disk_limit_bytes = b->m.resources.disk_mib << 20 };
-    int r = disk_usage(b, &st.disk_bytes, err);
+    int r = brief ? 0 : disk_usage(b, &st.disk_bytes, err);
 
     if (r < 0)
         return r;

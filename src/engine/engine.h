@@ -102,7 +102,8 @@ void box_kill(struct box *b, enum engine_reason reason);
 int box_set_deadline(struct box *b, bool has, uint64_t ms, struct smx_err *err);
 /* Borrows strings of the box. */
 void box_info(const struct box *b, struct engine_sandbox *ret);
-int box_stats(struct box *b, struct engine_stats *ret, struct smx_err *err);
+/* [parks] brief: does not look at its files, whose figure is then an old one. */
+int box_stats(struct box *b, bool brief, struct engine_stats *ret, struct smx_err *err);
 bool box_alive(const struct box *b);
 /* recover.c: puts a sandbox that was found into the table. Takes the meta. */
 int box_adopt(struct engine *e, struct meta *m, struct box **ret_box, struct smx_err *err);

@@ -126,7 +126,7 @@ static int run_op(
         return 0;
     case ENGINE_OP_STATS:
         a->reply.stats = &a->stats;
-        return box_stats(b, &a->stats, err);
+        return box_stats(b, req->brief, &a->stats, err);
     case ENGINE_OP_CONNECT_AGENT:
         return dial_agent(b, &a->fd, err);
     case ENGINE_OP_CONNECT_PORT:

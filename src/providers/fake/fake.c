@@ -377,6 +377,7 @@ const struct provider_ops fake_provider = { .version = PROVIDER_VERSION,
     .kill = fake_kill,
     .set_deadline = fake_set_deadline,
     .stats = fake_stats,
+    .sample = fake_stats,
     .list = fake_list,
     .templates = fake_templates,
     .data = &fake_data };

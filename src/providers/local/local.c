@@ -313,10 +313,10 @@ static int local_set_deadline(
 
 /* --- looking ------------------------------------------------------------------------------- */
 
-static int local_stats(
-    struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
+static int ask_stats(struct provider_box *box, bool brief, struct provider_stats *ret,
+    uint64_t deadline, struct smx_err *err)
 {
-    struct engine_request req = { .op = ENGINE_OP_STATS, .id = box->id };
+    struct engine_request req = { .op = ENGINE_OP_STATS, .id = box->id, .brief = brief };
     struct engine_reply reply;
     const struct engine_stats *s;
     int r = engine_ask(box->l, &req, &reply, /* ret_fd= */ NULL, deadline, err);
@@ -340,6 +340,18 @@ static int local_stats(
         r = smx_err_set(err, SMX_E_PROTOCOL, "the engine sent no figures");
     json_free(&engine_reply_table, &reply);
     return r;
+}
+
+static int local_stats(
+    struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
+{
+    return ask_stats(box, /* brief= */ false, ret, deadline, err);
+}
+
+static int local_sample(
+    struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
+{
+    return ask_stats(box, /* brief= */ true, ret, deadline, err);
 }
 
 struct listing {
@@ -448,6 +460,7 @@ const struct provider_ops local_provider = { .version = PROVIDER_VERSION,
     .kill = local_kill,
     .set_deadline = local_set_deadline,
     .stats = local_stats,
+    .sample = local_sample,
     .list = local_list,
     .templates = local_templates,
     .shed = local_shed,

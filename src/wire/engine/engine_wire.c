@@ -73,6 +73,7 @@ static const struct json_field engine_request_table_fields[] = {
     ROW(engine_request, version, JSON_U64, .flags = JSON_OMIT_ZERO),
     ROW(engine_request, after, JSON_STRING, .flags = JSON_OMIT_ZERO, .max = SMX_ID_LEN),
     ROW(engine_request, all, JSON_BOOL, .flags = JSON_OMIT_ZERO),
+    ROW(engine_request, brief, JSON_BOOL, .flags = JSON_OMIT_ZERO),
 };
 JSON_TABLE(engine_request_table, engine_request);
 

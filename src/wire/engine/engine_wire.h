@@ -36,7 +36,7 @@ enum engine_op {
     ENGINE_OP_SET_DEADLINE,  /* id [deadline_ms; absent: none] -> sandbox */
     ENGINE_OP_GET,           /* id -> sandbox */
     ENGINE_OP_LIST,          /* [after] -> sandboxes in the order of ids [next: pass it as after] */
-    ENGINE_OP_STATS,         /* id -> stats */
+    ENGINE_OP_STATS,         /* id [brief: the disk's figure may be old] -> stats */
     ENGINE_OP_CONNECT_AGENT, /* id -> descriptor: connected stream socket to the agent */
     ENGINE_OP_CONNECT_PORT,  /* id, port -> descriptor: TCP to 127.0.0.1 or ::1, or port_closed */
     ENGINE_OP_DOCTOR,        /* -> checks */
@@ -123,6 +123,7 @@ struct engine_request {
     uint64_t version;
     char *after;
     bool all;
+    bool brief;
 };
 
 struct engine_sandbox {
