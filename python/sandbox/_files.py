@@ -65,7 +65,7 @@ class FileSystem:
     # --- contents
 
     def upload_file(self, content: Content, path: Path, mode: Union[str, int, None] = None) -> None:
-        """Writes a file, with its parents; one that is there is replaced as a whole. content: bytes, text, an open binary file,
+        """Writes a file, with its parents; one that is there is replaced. content: bytes, text, an open binary file,
         or a pathlib.Path of this machine, which is streamed."""
         target, bits = text("path", path), mode_bits(mode)
         if isinstance(content, str):
@@ -144,7 +144,7 @@ class FileSystem:
     def get_file_info(self, path: Path) -> FileInfo:
         """One entry; raises when there is none. Of a link: what it leads to."""
         entry = self._stat(text("path", path))
-        return entry if entry.type != "symlink" else self._followed(entry)
+        return self._followed(entry) if entry.target is not None else entry
 
     def _stat(self, path: str) -> FileInfo:
         body = self._call("stat", "GET", ("files",), path=path, stat=1)

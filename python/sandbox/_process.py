@@ -7,7 +7,7 @@ from . import _native
 from ._client import path_of, seconds_ms, text
 from ._model import (CommandLogs, ExecResult, ProcessInfo, PtyResult, PtySize, Session, SessionCommand, SessionExecuteRequest,
                      SessionExecuteResponse)
-from .errors import InvalidRequestError, NotFoundError, SandboxTimeoutError, UnsupportedError
+from .errors import ConnectionClosedError, InvalidRequestError, NotFoundError, SandboxTimeoutError, UnsupportedError
 
 if TYPE_CHECKING:
     from ._box import Sandbox
@@ -138,7 +138,7 @@ class Process:
 
     def create_pty_session(self, id: Optional[str] = None, on_data: Optional[Callable[[bytes], Any]] = None,
                            pty_size: Optional[PtySize] = None, cwd: Optional[str] = None, envs: Env = None, *,
-                           command: Command = ("/bin/sh", "-c", "exec bash -l 2>/dev/null || exec sh -l"),
+                           command: Command = ("/bin/sh", "-c", "command -v bash >/dev/null && exec bash -l; exec sh -l"),
                            user: Optional[str] = None) -> "PtyHandle":
         """A shell on a terminal. on_data gets its output as bytes, in a thread of its own."""
         size = pty_size or PtySize()
@@ -146,11 +146,20 @@ class Process:
         return PtyHandle(self._open(command, cwd, env, None, user, size), id, on_data)
 
 
+class _Left:
+    """In the place of a program whose streams were closed."""
+
+    pid = 0
+
+    def __getattr__(self, name: str) -> Any:
+        raise ConnectionClosedError("the streams of this program were closed")
+
+
 class RunningProcess:
     """A program with open streams. One thread reads (iterates, waits), others may write."""
 
     def __init__(self, process: "_native.Process") -> None:
-        self._process = process
+        self._process: Any = process
         self.exit_code: Optional[int] = None
         self.signal_number = 0
         self.timed_out = False
@@ -199,6 +208,10 @@ class RunningProcess:
 
     def kill(self) -> None:
         self._process.signal(KILL)
+
+    def close(self) -> None:
+        """Leaves; the program goes on, one on a terminal is hung up. Calls of other threads end by themselves first."""
+        self._process = _Left()
 
 
 class PtyHandle:
@@ -253,4 +266,6 @@ class PtyHandle:
     def disconnect(self) -> None:
         """Leaves; what runs on the terminal is hung up."""
         self._cancel.set()
-        self._reader.join()
+        if threading.current_thread() is not self._reader:
+            self._reader.join()
+        self._run.close()
