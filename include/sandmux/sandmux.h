@@ -36,8 +36,10 @@ enum smx_client_flag {
 typedef int smx_interrupt_fn(void *arg);
 
 /** struct smx_client_config - how to reach the daemon; zero-filled is a good default.
- * @url: "http://host:port" or "unix:/path"; NULL: SANDMUX_URL from the environment or .env, else
- * the project's socket, the user's, the system's, else a daemon is started for the project
+ * @url: "http://host:port", "https://host:port" (OpenSSL 3 is loaded for it; trusted are the
+ * system's authorities, or SSL_CERT_FILE's, and that of SANDMUX_CA) or "unix:/path"; NULL:
+ * SANDMUX_URL from the environment or .env, else the project's socket, the user's, the system's,
+ * else a daemon is started for the project
  * @api_key: NULL: SANDMUX_API_KEY from the environment or .env
  * @program: the sandmux program to start a daemon with; NULL: found beside the library or in PATH
  * @timeout_ms: longest duration of a call that names none; 0: two minutes

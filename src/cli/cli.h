@@ -220,6 +220,8 @@ int cmd_status(struct cli *cli);
 int cmd_validate(struct cli *cli);
 int cmd_health(struct cli *cli);
 int cmd_switch(struct cli *cli);
+int cmd_env(struct cli *cli);
+int cmd_tls(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_completion(struct cli *cli);
 int cmd_help(struct cli *cli);

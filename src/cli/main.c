@@ -35,6 +35,37 @@ static int run_command(struct cli *cli, const struct cli_command *c, int argc, c
     return c->run(cli);
 }
 
+/* How many arguments the global option at the front takes; 0: there is none. */
+static int leading_option(int argc, char **argv)
+{
+    for (const struct cli_option *o = cli_global_options; argc > 0 && o->name; o++) {
+        size_t n = strlen(o->name);
+
+        if (o->letter || !smx_starts(argv[0], "--") || strncmp(argv[0] + 2, o->name, n) != 0)
+            continue;
+        if (argv[0][2 + n] == '=' && o->arg)
+            return 1;
+        if (argv[0][2 + n] == '\0')
+            return o->arg && argc > 1 ? 2 : 1;
+    }
+    return 0;
+}
+
+/* Global options may stand before the command, too: the command moves to their front. */
+static void put_command_first(int argc, char **argv)
+{
+    int at = 1, n;
+    char *word;
+
+    while ((n = leading_option(argc - at, argv + at)) > 0)
+        at += n;
+    if (at == 1 || at >= argc)
+        return;
+    word = argv[at];
+    memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
+    argv[1] = word;
+}
+
 static int dispatch(struct cli *cli, int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "--help";
@@ -67,6 +98,7 @@ int main(int argc, char **argv)
 
     hold_standard_fds();
     signal(SIGPIPE, SIG_IGN);
+    put_command_first(argc, argv);
     status = dispatch(&cli, argc, argv);
     flushed = cli_flush();
     cli_done(&cli);

@@ -3,7 +3,8 @@
 
 const struct cli_option cli_global_options[] = {
     { 0, "json", NULL, "print JSON; errors too, as JSON on stderr" },
-    { 0, "url", "URL", "daemon to talk to: http://host:port or unix:/path (SANDMUX_URL)" },
+    { 0, "url", "URL",
+        "daemon to talk to: http://host:port, https://host:port or unix:/path (SANDMUX_URL)" },
     { 0, "no-start", NULL, "fail when no daemon is running instead of starting one" },
     { 'h', "help", NULL, "show this help" },
     { 0 },
@@ -118,6 +119,23 @@ static const struct cli_option events_options[] = {
 
 static const struct cli_option config_options[] = {
     { 0, "origin", NULL, "say where each value comes from" },
+    { 0 },
+};
+
+static const struct cli_option tls_options[] = {
+    { 0, "domain", "NAME",
+        "domain to be served, with the names below it; a comma separates several; default: "
+        "SANDMUX_DOMAIN, else sandmux.localhost" },
+    { 0, "dir", "PATH", "directory of the files; default: tls in the state directory" },
+    { 0, "force", NULL, "make a new authority, and replace what is there" },
+    { 0 },
+};
+
+static const struct cli_option env_options[] = {
+    { 0, "sdk", "NAME", "e2b: for E2B's SDKs and CLI; sandmux: for our own clients, the default" },
+    { 0, "shell", "NAME", "sh, fish, powershell or dotenv; default: sh" },
+    { 0, "tls", NULL, "domain and HTTPS, even if the domain does not resolve here" },
+    { 0, "no-tls", NULL, "URLs of plain HTTP, even if the daemon serves HTTPS" },
     { 0 },
 };
 
@@ -307,6 +325,29 @@ const struct cli_command cli_commands[] = {
         .run = cmd_keys,
         .min = 1,
         .max = 2 },
+    { .name = "env",
+        .args = "",
+        .summary = "print the variables that point a program at this daemon",
+        .text = "For E2B's SDKs the URLs are printed, or E2B_DOMAIN alone where the daemon serves "
+                "HTTPS for a domain that resolves here. Where keys are required a new key is made, "
+                "unless SANDMUX_API_KEY holds one.",
+        .options = env_options,
+        .examples = "eval \"$(sandmux env --sdk e2b)\"\n"
+                    "sandmux env --sdk e2b --shell fish | source\n"
+                    "sandmux env --sdk e2b --shell dotenv >> .env",
+        .run = cmd_env },
+    { .name = "tls",
+        .args = "init",
+        .summary = "make a private certificate authority and a certificate for HTTPS",
+        .text = "Writes ca.pem, ca-key.pem, cert.pem, key.pem and bundle.pem (the system's "
+                "authorities and ours). Called again it renews the certificate and keeps the "
+                "authority, so that clients need nothing new.",
+        .options = tls_options,
+        .examples = "sandmux tls init\n"
+                    "sandmux tls init --domain sandboxes.example.com --dir /etc/sandmux/tls",
+        .run = cmd_tls,
+        .min = 1,
+        .max = 1 },
     { .name = "serve",
         .args = "",
         .summary = "run the daemon",

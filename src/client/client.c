@@ -55,6 +55,7 @@ void smx_client_close(struct smx_client *c)
         return;
     for (size_t i = 0; i < CLIENT_IDLE_MAX; i++)
         conn_free(atomic_exchange(&c->idle[i], NULL));
+    client_tls_close(c);
     smx_free(c->url);
     smx_free(c->api_key);
     smx_free(c->program);
@@ -70,8 +71,10 @@ int client_connect(
     struct smx_client *c, uint64_t deadline_ns, struct conn **ret, struct smx_err *err)
 {
     uint64_t soon = smx_deadline_in_ms(CLIENT_CONNECT_MS);
-    int fd = -1;
-    int r = endpoint_connect(&c->at, SMX_MIN(deadline_ns, soon), &c->interrupt, &fd, err);
+    int fd = -1, r;
+
+    deadline_ns = SMX_MIN(deadline_ns, soon);
+    r = endpoint_connect(&c->at, deadline_ns, &c->interrupt, &fd, err);
 
     if (r == -SMX_E_CANCELLED)
         return r;
@@ -83,7 +86,13 @@ int client_connect(
         return smx_err_set(
             err, SMX_E_UNAVAILABLE, "no daemon answers at %s (%s)", c->url, cause.msg);
     }
-    return r < 0 ? r : conn_new(fd, ret, err);
+    r = r < 0 ? r : conn_new(fd, ret, err);
+    if (r < 0 || !c->at.secure)
+        return r;
+    r = client_tls_connect(c, fd, deadline_ns, &(*ret)->tls, err);
+    if (r < 0)
+        conn_free(smx_take(ret));
+    return r;
 }
 
 int client_take(struct smx_client *c, struct conn **ret, bool *ret_fresh, struct smx_err *err)

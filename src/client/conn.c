@@ -32,7 +32,7 @@ int endpoint_unix(const char *path, struct endpoint *ret, struct smx_err *err)
 static int split_host(const char *text, size_t n, struct endpoint *e)
 {
     const char *colon = memrchr(text, ':', n);
-    uint64_t port = 80;
+    uint64_t port = e->secure ? 443 : 80;
 
     if (n > 1 && text[0] == '[') { /* [v6]:port */
         const char *close = memchr(text, ']', n);
@@ -55,6 +55,12 @@ static int split_host(const char *text, size_t n, struct endpoint *e)
     return e->host[0] && port > 0 ? 0 : -SMX_E_INVALID;
 }
 
+static int bad_url(const char *url, struct smx_err *err)
+{
+    return smx_err_set(err, SMX_E_INVALID,
+        "the URL must be http://host:port, https://host:port or unix:/path, not '%s'", url);
+}
+
 int endpoint_parse(const char *url, struct endpoint *ret, struct smx_err *err)
 {
     struct endpoint e = { 0 };
@@ -63,19 +69,15 @@ int endpoint_parse(const char *url, struct endpoint *ret, struct smx_err *err)
 
     if (smx_starts(url, "unix:"))
         return endpoint_unix(url + (smx_starts(url, "unix://") ? 7 : 5), ret, err);
-    if (smx_starts(url, "https://"))
-        return smx_err_set(err, SMX_E_UNSUPPORTED,
-            "https is not spoken by this client; use the unix socket or http through a tunnel");
-    if (!smx_starts(url, "http://"))
-        return smx_err_set(
-            err, SMX_E_INVALID, "the URL must be http://host:port or unix:/path, not '%s'", url);
-    rest = url + 7;
+    e.secure = smx_starts(url, "https://");
+    if (!e.secure && !smx_starts(url, "http://"))
+        return bad_url(url, err);
+    rest = url + (e.secure ? 8 : 7);
     n = strcspn(rest, "/?#");
     if ((rest[n] && !smx_streq(rest + n, "/")) || split_host(rest, n, &e) < 0 ||
         !smx_view_copy(e.field, sizeof e.field, (struct smx_view){ rest, n }) ||
         !h1_value_valid(smx_view_of(e.field)))
-        return smx_err_set(
-            err, SMX_E_INVALID, "the URL must be http://host:port or unix:/path, not '%s'", url);
+        return bad_url(url, err);
     *ret = e;
     return 0;
 }
@@ -226,6 +228,7 @@ void conn_free(struct conn *c)
 {
     if (!c)
         return;
+    client_tls_free(c->tls, /* say_goodbye= */ c->pid == getpid());
     smx_close(c->fd);
     smx_free(c->in);
     smx_free(c);
@@ -237,6 +240,8 @@ bool conn_usable(const struct conn *c)
 
     if (c->pid != getpid() || smx_now_ns() - c->last_used_ns > CLIENT_IDLE_MS * SMX_NS_PER_MS)
         return false;
+    if (c->tls)
+        return client_tls_quiet(c->tls);
     /* Anything but "nothing there yet" is a close, an error, or bytes that nobody asked for. */
     return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
@@ -250,12 +255,22 @@ int conn_wait(struct conn *c, int events, struct smx_err *err)
     return client_wait_fd(c->fd, events, deadline, &c->interrupt, err);
 }
 
+ssize_t link_send(int fd, struct client_tls *tls, const void *data, size_t n)
+{
+    return tls ? client_tls_send(tls, data, n) : send(fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+ssize_t link_recv(int fd, struct client_tls *tls, void *data, size_t n)
+{
+    return tls ? client_tls_recv(tls, data, n) : recv(fd, data, n, MSG_DONTWAIT);
+}
+
 int conn_send(struct conn *c, const void *data, size_t n, bool watch_reply, struct smx_err *err)
 {
     const char *p = data;
 
     while (n > 0) {
-        ssize_t w = send(c->fd, p, n, MSG_NOSIGNAL);
+        ssize_t w = link_send(c->fd, c->tls, p, n);
         int r;
 
         if (w >= 0) {
@@ -275,7 +290,7 @@ int conn_send(struct conn *c, const void *data, size_t n, bool watch_reply, stru
         r = conn_wait(c, watch_reply ? POLLIN | POLLOUT : POLLOUT, err);
         if (r < 0)
             return r;
-        if (watch_reply && (r & POLLIN))
+        if (watch_reply && (r & POLLIN) && !(c->tls && client_tls_quiet(c->tls)))
             return 1;
     }
     return 0;
@@ -293,7 +308,7 @@ ssize_t conn_fill(struct conn *c, struct smx_err *err)
     if (c->end == CLIENT_IN_BYTES)
         return smx_err_set(err, SMX_E_TOO_LARGE, "the daemon's reply head is too long");
     for (;;) {
-        ssize_t r = recv(c->fd, c->in + c->end, CLIENT_IN_BYTES - c->end, 0);
+        ssize_t r = link_recv(c->fd, c->tls, c->in + c->end, CLIENT_IN_BYTES - c->end);
 
         if (r >= 0) {
             c->end += (size_t)r;

@@ -38,9 +38,11 @@ struct client_interrupt {
     void *arg;
 };
 
+struct client_tls;
+
 struct endpoint {
-    bool unix_socket;
-    char path[108]; /* of the unix socket */
+    bool unix_socket, secure; /* secure: https */
+    char path[108];           /* of the unix socket */
     char host[256];
     uint16_t port;
     char field[280]; /* Host field */
@@ -48,6 +50,7 @@ struct endpoint {
 
 struct conn {
     int fd;
+    struct client_tls *tls; /* NULL: plain */
     pid_t pid;
     uint64_t deadline_ns; /* of everything that waits */
     uint64_t idle_ms;     /* longest time without progress; 0: only the deadline */
@@ -69,6 +72,7 @@ struct conn {
 struct smx_client {
     struct endpoint at;
     char *url, *api_key, *program;
+    void *tls; /* SSL_CTX of https; NULL: not used */
     uint64_t timeout_ms;
     unsigned flags;
     struct client_interrupt interrupt;
@@ -106,6 +110,25 @@ ssize_t conn_body(struct conn *c, const char **ret, struct smx_err *err);
 int conn_body_all(struct conn *c, struct smx_buf *buf, struct smx_err *err);
 /* False when an idle connection was closed by the other side, or is another process's. */
 bool conn_usable(const struct conn *c);
+
+/* Like send(2) and recv(2) without waiting, on what a connection was made of. */
+ssize_t link_send(int fd, struct client_tls *tls, const void *data, size_t n);
+ssize_t link_recv(int fd, struct client_tls *tls, void *data, size_t n);
+
+/* --- tls.c: https -----------------------------------------------------------------------------
+ */
+
+/* Loads OpenSSL and the trusted authorities; ca_file: one more, or NULL. */
+int client_tls_open(struct smx_client *c, const char *ca_file, struct smx_err *err);
+void client_tls_close(struct smx_client *c);
+/* The handshake on a connected descriptor, which stays the caller's. */
+int client_tls_connect(struct smx_client *c, int fd, uint64_t deadline_ns, struct client_tls **ret,
+    struct smx_err *err);
+void client_tls_free(struct client_tls *t, bool say_goodbye);
+ssize_t client_tls_send(struct client_tls *t, const void *data, size_t n);
+ssize_t client_tls_recv(struct client_tls *t, void *data, size_t n);
+/* Nothing has come that nobody asked for, and the other side is there. */
+bool client_tls_quiet(struct client_tls *t);
 
 /* --- lookup.c, start.c: find the daemon, start one ---------------------------------------------
  */

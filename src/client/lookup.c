@@ -61,11 +61,14 @@ static int keep(struct smx_client *c, int fd, struct smx_err *err)
     return 0;
 }
 
-static int use_url(struct smx_client *c, const char *url, struct smx_err *err)
+static int use_url(
+    struct smx_client *c, const char *url, const struct config *cfg, struct smx_err *err)
 {
     struct conn *conn;
     int r = endpoint_parse(url, &c->at, err);
 
+    if (r == 0 && c->at.secure)
+        r = client_tls_open(c, config_get(cfg, CONFIG_CA), err);
     if (r == 0)
         r = set_url(c, url, err);
     if (r == 0)
@@ -138,7 +141,7 @@ int client_lookup(struct smx_client *c, const struct smx_client_config *config, 
     if (c->api_key && !h1_value_valid(smx_view_of(c->api_key)))
         return smx_err_set(err, SMX_E_INVALID, "the API key has characters that no key has");
     if (url)
-        return use_url(c, url, err);
+        return use_url(c, url, cfg, err);
     r = find_places(cfg, &places, err);
     return r < 0 ? r : use_places(c, &places, err);
 }

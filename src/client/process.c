@@ -24,6 +24,7 @@ enum {
 
 struct smx_process {
     int fd, wake_fd;
+    struct client_tls *tls; /* with the lock held: it takes one thread at a time */
     struct client_interrupt interrupt;
     pid_t owner; /* who may say goodbye: not a child after fork() */
     bool tty, exited, closed;
@@ -48,8 +49,7 @@ struct smx_process {
 static void flush_locked(struct smx_process *p)
 {
     while (p->sent < p->out.len && !p->broken) {
-        ssize_t n =
-            send(p->fd, p->out.data + p->sent, p->out.len - p->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = link_send(p->fd, p->tls, p->out.data + p->sent, p->out.len - p->sent);
 
         if (n > 0)
             p->sent += (size_t)n;
@@ -306,7 +306,15 @@ static ssize_t fill(struct smx_process *p, struct smx_err *err)
     }
     if (smx_buf_reserve(&p->in, IN_STEP) < 0)
         return smx_buf_check(&p->in, err);
-    n = recv(p->fd, p->in.data + p->in.len, IN_STEP, MSG_DONTWAIT);
+    if (p->tls)
+        pthread_mutex_lock(&p->lock);
+    n = link_recv(p->fd, p->tls, p->in.data + p->in.len, IN_STEP);
+    if (p->tls) {
+        int saved = errno;
+
+        pthread_mutex_unlock(&p->lock);
+        errno = saved;
+    }
     if (n > 0)
         p->in.len += (size_t)n;
     if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
@@ -436,6 +444,7 @@ static int process_new(struct conn *conn, bool tty, struct smx_process **ret, st
         return p ? smx_err_errno(err, saved, "starting the program") : smx_err_oom(err);
     }
     p->fd = smx_take_fd(&conn->fd);
+    p->tls = smx_take(&conn->tls);
     p->wake_fd = wake_fd;
     p->owner = getpid();
     p->tty = tty;
@@ -530,6 +539,7 @@ void smx_process_free(struct smx_process *p)
         return;
     if (p->owner == getpid())
         queue(p, FRAME_CLOSE, "\x03\xe8", 2, OUT_MAX, /* err= */ NULL); /* 1000 */
+    client_tls_free(p->tls, p->owner == getpid());
     smx_close(p->fd);
     smx_close(p->wake_fd);
     pthread_mutex_destroy(&p->lock);

@@ -38,6 +38,7 @@ struct frontend {
     /* Port by which browsers reach us, for preview URLs; 0: no TCP listener yet. open_port makes
      * one on loopback (automatic daemons open none at start). */
     uint16_t port;
+    char host[64];        /* numeric address of that listener; empty: none */
     uint16_t tls_port;    /* of the HTTPS listener; 0: there is none */
     const char *tls_cert; /* its certificate's file, where the daemon was started; or NULL */
     int (*open_port)(struct frontend *fe, struct smx_err *err);

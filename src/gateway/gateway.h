@@ -57,6 +57,9 @@ void secure_metrics(struct gateway *g);
 /* They have changed: serves them, or says why not and serves the old ones. Borrows both. */
 void secure_reload(struct gateway *g, int cert_fd, int key_fd);
 
+/* tls_init.c: `sandmux tls init`, argv from "tls-init" on: exit status */
+int tls_init_main(int argc, char **argv);
+
 /* control.c: a fiber for the supervisor, one for idleness */
 void control_run(void *gateway);
 void control_tell(struct gateway *g, const char *word);

@@ -134,13 +134,15 @@ static int prepare(struct gateway *g, int argc, char **argv, struct smx_err *err
 
 /* --- listeners -------------------------------------------------------------------------------- */
 
-static void note_port(uint16_t *ret_port, int fd)
+static void note_port(uint16_t *ret_port, char *host, size_t size, int fd)
 {
-    char host[64];
+    char name[64];
     uint16_t port;
 
-    if (io_local_address(fd, host, sizeof host, &port, /* err= */ NULL) == 0)
-        *ret_port = port;
+    if (io_local_address(fd, name, sizeof name, &port, /* err= */ NULL) < 0)
+        return;
+    *ret_port = port;
+    smx_strcpy(host, size, name);
 }
 
 /* An automatic daemon has no TCP listener until somebody asks for a preview URL. */
@@ -153,7 +155,7 @@ static int open_port(struct frontend *fe, struct smx_err *err)
     r = io_listen_tcp("127.0.0.1", 0, &fd, err);
     if (r < 0)
         return r;
-    note_port(&fe->port, fd);
+    note_port(&fe->port, fe->host, sizeof fe->host, fd);
     smx_info("listening for sandbox traffic port=%u", (unsigned)fe->port);
     return http_server_listen(fe->server, fd, "tcp", err);
 }
@@ -180,12 +182,13 @@ static int start_listening(struct gateway *g, struct smx_err *err)
 static void note_ports(struct gateway *g)
 {
     const struct inherited *in = &g->inherited;
+    char unused[64];
 
     for (size_t i = 0; i < in->n; i++) {
         if (in->is_tls[i])
-            note_port(&g->fe.tls_port, in->listeners[i]);
+            note_port(&g->fe.tls_port, unused, sizeof unused, in->listeners[i]);
         else if (!in->is_unix[i])
-            note_port(&g->fe.port, in->listeners[i]);
+            note_port(&g->fe.port, g->fe.host, sizeof g->fe.host, in->listeners[i]);
     }
 }
 
@@ -358,6 +361,8 @@ int main(int argc, char **argv)
     struct smx_err err = { 0 };
     int r;
 
+    if (argc > 1 && smx_streq(argv[1], "tls-init"))
+        return tls_init_main(argc - 1, argv + 1);
     smx_log_init("sandmux-gateway", SMX_LOG_INFO);
     io_event_init(&g.stop);
     smx_list_init(&g.fe.endless);

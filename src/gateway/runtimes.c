@@ -82,18 +82,36 @@ static void fill_local(struct gateway *g, struct core_runtime_config *rt, struct
     rt->n_info = 1;
 }
 
+/* "host:port" that leads to a listener of ours. */
+static bool is_our_address(const struct gateway *g, struct smx_view text, bool secure)
+{
+    uint16_t own = secure ? g->fe.tls_port : g->fe.port, usual = secure ? 443 : 80;
+    struct frontend_host h;
+
+    return own != 0 && frontend_host_parse(text, &h) && (h.port ? h.port : usual) == own &&
+           (frontend_host_known(&g->fe, &h) || (*g->fe.host && smx_streq(h.name, g->fe.host)));
+}
+
 /* True for http://localhost:PORT and its like with our own port: `sandmux env` exports that. */
 static bool is_ourselves(const struct gateway *g, const char *url)
 {
-    const char *host = url ? strstr(url, "://") : NULL;
-    struct frontend_host h;
+    bool secure = url && smx_starts(url, "https://");
 
-    if (!host)
+    if (!secure && (!url || !smx_starts(url, "http://")))
         return false;
-    host += 3;
-    return frontend_host_parse((struct smx_view){ host, strcspn(host, "/?") }, &h) &&
-           frontend_host_known(&g->fe, &h) && g->fe.port != 0 &&
-           (h.port ? h.port : 80) == g->fe.port;
+    url += secure ? 8 : 7;
+    return is_our_address(g, (struct smx_view){ url, strcspn(url, "/?") }, secure);
+}
+
+/* Where HTTPS is served it exports the domain alone. */
+static bool e2b_is_ourselves(const struct gateway *g)
+{
+    const char *url = config_get(g->config, CONFIG_E2B_API_URL);
+    const char *domain = config_get(g->config, CONFIG_E2B_DOMAIN);
+
+    if (url)
+        return is_ourselves(g, url);
+    return domain && is_our_address(g, smx_view_of(domain), /* secure= */ true);
 }
 
 /* The documented default is daytona; a machine without any cloud key works all the same. */
@@ -102,8 +120,7 @@ static const char *default_runtime(const struct gateway *g)
     if (config_get(g->config, CONFIG_DAYTONA_API_KEY) &&
         !is_ourselves(g, config_get(g->config, CONFIG_DAYTONA_SERVER_URL)))
         return "daytona";
-    if (config_get(g->config, CONFIG_E2B_API_KEY) &&
-        !is_ourselves(g, config_get(g->config, CONFIG_E2B_API_URL)))
+    if (config_get(g->config, CONFIG_E2B_API_KEY) && !e2b_is_ourselves(g))
         return "daytona";
     return "local";
 }

@@ -66,3 +66,11 @@ int programs_find(struct supervisor *s, struct smx_err *err)
         r = find(dir, "sandmux-agent", s->agent, sizeof s->agent, err);
     return r;
 }
+
+int supervisor_program(const char *program, char *path, size_t size, struct smx_err *err)
+{
+    char dir[1024];
+    int r = own_dir(dir, sizeof dir, err);
+
+    return r < 0 ? r : find(dir, program, path, size, err);
+}

@@ -15,4 +15,7 @@ struct supervisor_options {
  * Return: exit status, 0 after an orderly end. */
 int supervisor_main(const struct config *config, const struct supervisor_options *options);
 
+/* Path of a program that belongs to this one, such as "sandmux-gateway". */
+int supervisor_program(const char *program, char *path, size_t size, struct smx_err *err);
+
 #endif

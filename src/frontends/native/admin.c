@@ -84,14 +84,32 @@ void native_version(struct http_exchange *x, const struct http_params *params, v
     json_kv_string(&w, "instance", core_instance_id(fe->core));
     json_kv_u64(&w, "port", fe->port);
     json_kv_u64(&w, "tls_port", fe->tls_port);
+    json_kv_string(&w, "host", fe->host);
     json_kv_string(&w, "domain", fe->domains[1] ? fe->domains[1] : fe->domains[0]);
-    json_kv_bool(&w, "require_keys", fe->require_keys);
+    json_kv_bool(&w, "require_keys", fe->require_keys || fe->runtime_token);
     json_kv_bool(&w, "automatic", fe->automatic);
     if (http_peer(x)->unix_socket && fe->tls_cert)
         json_kv_string(&w, "tls_cert", fe->tls_cert);
     json_object_end(&w);
     native_reply_json(x, 200, &w);
     smx_buf_done(&out);
+}
+
+/* An automatic daemon gets its TCP port now; it says which with its version. */
+void native_listen(struct http_exchange *x, const struct http_params *params, void *ctx)
+{
+    struct frontend *fe = ctx;
+    struct smx_err err = { 0 };
+    int r = 0;
+
+    if (!http_peer(x)->unix_socket)
+        r = smx_err_set(&err, SMX_E_FORBIDDEN, "a port is opened through the unix socket only");
+    else if (!fe->port)
+        r = fe->open_port(fe, &err);
+    if (r < 0)
+        native_fail(x, &err);
+    else
+        native_version(x, params, ctx);
 }
 
 /* Only over the unix socket: who may use that may stop the daemon, too. */

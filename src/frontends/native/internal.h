@@ -82,7 +82,8 @@ native_handler_fn native_templates;
 native_handler_fn native_key_create, native_key_list, native_key_revoke;
 native_handler_fn native_runtime_status, native_runtime_switch, native_runtime_validate,
     native_runtime_health;
-native_handler_fn native_healthz, native_readyz, native_metrics, native_version, native_shutdown;
+native_handler_fn native_healthz, native_readyz, native_metrics, native_version, native_shutdown,
+    native_listen;
 
 /* sessions.c, session_logs.c */
 /* [parks] NDJSON lines from the command's first byte to its end. */

@@ -13,6 +13,7 @@ static const struct http_route routes[] = {
     { H1_GET, "/metrics", native_metrics, GUARD_READ | QUIET },
     { H1_GET, "/version", native_version, GUARD_READ | QUIET },
     { H1_POST, "/api/daemon/shutdown", native_shutdown, GUARD_CHANGE },
+    { H1_POST, "/api/daemon/listen", native_listen, GUARD_CHANGE },
     { H1_GET, "/api/runtime/status", native_runtime_status, GUARD_READ },
     { H1_POST, "/api/runtime/switch", native_runtime_switch, GUARD_CHANGE },
     { H1_GET, "/api/runtime/validate/{name}", native_runtime_validate, GUARD_READ },
