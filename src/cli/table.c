@@ -101,6 +101,20 @@ static const struct cli_option logs_options[] = {
     { 0 },
 };
 
+static const struct cli_option backup_options[] = {
+    { 'o', "output", "FILE", "where to; - is stdout; default: SANDBOX.tar" },
+    { 0, "path", "PATH", "only this folder or file; default: /workspace, /home and /root" },
+    { 'q', "quiet", NULL, "no progress" },
+    { 0 },
+};
+
+static const struct cli_option restore_options[] = {
+    { 'n', "name", "NAME", "name of the sandbox that is made" },
+    CREATE_OPTIONS,
+    { 'q', "quiet", NULL, "no progress" },
+    { 0 },
+};
+
 static const struct cli_option session_options[] = {
     { 'u', "user", "NAME", "create: user of its commands; default: root" },
     { 'w', "workdir", "PATH", "create: where it starts; exec: for this command alone" },
@@ -228,6 +242,30 @@ const struct cli_command cli_commands[] = {
         .run = cmd_inspect,
         .min = 1,
         .max = SIZE_MAX },
+    { .name = "backup",
+        .args = "SANDBOX",
+        .summary = "save a sandbox's files as a tar file",
+        .text = "Owners, modes, times, links and empty folders are kept. The file is there when it "
+                "is whole. Processes and memory are not saved.",
+        .options = backup_options,
+        .examples = "sandmux backup box\n"
+                    "sandmux backup box -o - | zstd > box.tar.zst\n"
+                    "sandmux backup box --path /workspace/data -o data.tar",
+        .run = cmd_backup,
+        .min = 1,
+        .max = 1 },
+    { .name = "restore",
+        .args = "FILE [SANDBOX]",
+        .summary = "unpack a backup into a sandbox, or into a new one",
+        .text = "Without SANDBOX one is made and its id printed. What is there already and not in "
+                "the backup stays. FILE - is stdin.",
+        .options = restore_options,
+        .examples = "sandmux restore box.tar\n"
+                    "sandmux restore box.tar other\n"
+                    "zstd -dc box.tar.zst | sandmux restore - --name again",
+        .run = cmd_restore,
+        .min = 1,
+        .max = 2 },
     { .name = "rm",
         .args = "[SANDBOX...]",
         .summary = "delete sandboxes with their files",
