@@ -231,9 +231,28 @@ static void init(struct core *c, const struct core_config *cfg)
     for (size_t i = 0; i < c->n_rt; i++) {
         c->rt[i].core = c;
         c->rt[i].cfg = cfg->runtimes[i];
+        if (!c->rt[i].cfg.default_template)
+            c->rt[i].cfg.default_template = "base";
         smx_map_init(&c->rt[i].by_provider_id);
         io_event_init(&c->rt[i].probed);
     }
+}
+
+static void recovery_fiber(void *arg)
+{
+    recovery_first(arg);
+}
+
+/* A cloud that does not answer does not keep the others waiting. */
+static void recover_at_start(struct core_rt *rt)
+{
+    if (!rt->provider || !provider_is_remote(rt->provider)) {
+        recovery_first(rt);
+        return;
+    }
+    recovery_early(rt);
+    if (core_task(rt->core, "first recovery", recovery_fiber, rt) < 0)
+        smx_error("no memory to look the sandboxes of runtime '%s' up", rt->cfg.name);
 }
 
 static int start(struct core *c, const struct core_config *cfg, struct smx_err *err)
@@ -253,7 +272,7 @@ static int start(struct core *c, const struct core_config *cfg, struct smx_err *
         r = recovery_load(c, err);
     for (size_t i = 0; i < c->n_rt && r == 0; i++) {
         open_provider(&c->rt[i]);
-        recovery_first(&c->rt[i]);
+        recover_at_start(&c->rt[i]);
     }
     if (r == 0)
         r = store_idem_recover(c->store, err);

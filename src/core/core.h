@@ -30,6 +30,7 @@ struct core_runtime_config {
     bool configured;                    /* all its settings are there */
     const char *missing[CORE_INFO_MAX]; /* names of settings that are not; NULL-terminated */
     const char *unavailable;            /* why a configured runtime cannot run here, or NULL */
+    const char *default_template;       /* of sandboxes that name none; NULL: "base" */
     const struct json_pair *info; /* what status shows: {"e2b_template", "base"}, ... No secrets */
     size_t n_info;
 };
@@ -151,7 +152,7 @@ int core_create(
  * name; the rest is used only when it has to be made. */
 struct core_ensured {
     bool created;   /* 201 */
-    bool recreated; /* it was known and had expired */
+    bool recreated; /* it was known and had ended unasked: expired, lost */
 };
 int core_ensure(struct core *c, const struct core_create_spec *spec, struct sandbox **ret,
     struct core_ensured *ret_how, struct smx_err *err);

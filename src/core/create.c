@@ -148,7 +148,7 @@ static int copy_texts(struct sbx *b, const struct core_create_spec *spec, struct
 {
     struct sandbox *sb = &b->pub;
 
-    sb->template = dup_or(spec->template, "base");
+    sb->template = dup_or(spec->template, b->rt->cfg.default_template);
     b->metadata_json = pairs_encode(spec->metadata, spec->n_metadata, err);
     if (spec->name)
         sb->name = smx_strdup(spec->name);
@@ -183,7 +183,7 @@ static void set_created(struct sbx *b)
     b->pub.created_unix_ms = b->pub.updated_unix_ms = now / (int64_t)SMX_NS_PER_MS;
 }
 
-static int make_object(struct core *c, struct core_rt *rt, const struct core_create_spec *spec,
+int create_object(struct core *c, struct core_rt *rt, const struct core_create_spec *spec,
     struct sbx **ret, struct smx_err *err)
 {
     struct sbx *b = NULL;
@@ -325,7 +325,7 @@ int core_create(
     int r = create_check(c, spec, &rt, err);
 
     if (r == 0)
-        r = make_object(c, rt, spec, &b, err);
+        r = create_object(c, rt, spec, &b, err);
     if (r < 0)
         return r;
     r = sbx_add(b, err);
@@ -351,13 +351,14 @@ int core_create(
 
 /* --- get or create ------------------------------------------------------------------------- */
 
-static bool had_expired(struct core *c, const char *name)
+/* It ended without anybody asking for that. */
+static bool had_ended(struct core *c, const char *name)
 {
     SMX_CLEANUP(smx_freep) char *reason = NULL;
     struct smx_err err;
 
     return store_sandbox_ended(c->store, name, &reason, &err) == 0 && reason &&
-           smx_streq(reason, "expired");
+           (smx_streq(reason, "expired") || smx_streq(reason, "lost"));
 }
 
 /* 1: it runs; 0: it is gone, look again. */
@@ -375,8 +376,10 @@ static int attach_to(struct sandbox *sb, struct smx_err *err)
                 "the last sandbox of that name is still being deleted: its runtime is away");
         return 0;
     }
-    r = sandbox_start(sb, err);
-    if (r < 0 && sb->state == SANDBOX_DELETED)
+    r = adopt_verify(sbx_of(sb), err);
+    if (r == 0 && sb->state != SANDBOX_DELETED)
+        r = sandbox_start(sb, err);
+    if (sb->state == SANDBOX_DELETED)
         return 0;
     return r < 0 ? r : 1;
 }
@@ -386,11 +389,9 @@ int core_ensure(struct core *c, const struct core_create_spec *spec, struct sand
 {
     for (;;) {
         SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
-        struct sbx *b = smx_map_get(&c->by_name, spec->name);
+        struct sbx *b = registry_look_up(c, spec->name);
         int r;
 
-        if (!b)
-            b = smx_map_get(&c->by_id, spec->name);
         if (b) {
             sb = sandbox_ref(&b->pub);
             r = attach_to(sb, err);
@@ -402,11 +403,14 @@ int core_ensure(struct core *c, const struct core_create_spec *spec, struct sand
             *ret = smx_take(&sb);
             return 0;
         }
-        r = core_create(c, spec, &sb, err);
+        r = adopt_foreign(c, spec, err);
+        if (r > 0)
+            continue;
+        if (r == 0)
+            r = core_create(c, spec, &sb, err);
         if (r < 0)
             return r;
-        *ret_how =
-            (struct core_ensured){ .created = true, .recreated = had_expired(c, spec->name) };
+        *ret_how = (struct core_ensured){ .created = true, .recreated = had_ended(c, spec->name) };
         *ret = smx_take(&sb);
         return 0;
     }

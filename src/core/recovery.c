@@ -122,9 +122,8 @@ static const struct provider_info *find_info(
     return info ? info : smx_map_get(by_id, b->pub.provider_id);
 }
 
-static int attach(struct sbx *b, const struct provider_info *info)
+int recovery_attach(struct sbx *b, const struct provider_info *info, struct smx_err *err)
 {
-    struct smx_err err = { 0 };
     int r = 0;
 
     b->pub.capabilities = provider_capabilities(b->rt->provider);
@@ -135,10 +134,18 @@ static int attach(struct sbx *b, const struct provider_info *info)
         if (smx_map_get(&b->rt->by_provider_id, b->pub.provider_id) == b)
             smx_map_remove(&b->rt->by_provider_id, b->pub.provider_id);
         smx_strcpy(b->pub.provider_id, sizeof b->pub.provider_id, info->provider_id);
-        r = sbx_index_provider_id(b, &err);
+        r = sbx_index_provider_id(b, err);
     }
     if (r == 0 && !b->box)
-        r = provider_attach(b->rt->provider, info, b->env, b->n_env, &b->box, &err);
+        r = provider_attach(b->rt->provider, info, b->env, b->n_env, &b->box, err);
+    return r;
+}
+
+static int attach(struct sbx *b, const struct provider_info *info)
+{
+    struct smx_err err = { 0 };
+    int r = recovery_attach(b, info, &err);
+
     if (r < 0)
         smx_warn("sandbox %s cannot be taken up again: %s", b->pub.id, err.msg);
     return r;
@@ -207,6 +214,21 @@ static void resolve_missing(struct sbx *b)
             expires != 0 && expires <= smx_now_unix_ms() ? "expired" : "lost");
 }
 
+/* A cloud's list may lag behind, and it does not show what was adopted: what it leaves out is asked
+ * for by its id. */
+static void ask_for_one(struct sbx *b)
+{
+    struct provider_info info = { 0 };
+    struct smx_err err = { 0 };
+    int r = provider_lookup(
+        b->rt->provider, b->pub.provider_id, &info, smx_deadline_in_ms(LIST_TIMEOUT_MS), &err);
+
+    if (r == 0)
+        resolve_found(b, &info);
+    else if (r == -SMX_E_SANDBOX_NOT_FOUND)
+        resolve_missing(b);
+}
+
 struct findings {
     struct provider_info *v;
     size_t n;
@@ -256,6 +278,8 @@ static void resolve_rows(struct sbx **v, size_t n, const struct findings *f, uin
             sandbox_ref(&b->pub);
             if (info)
                 resolve_found(b, info);
+            else if (b->box && provider_is_remote(b->rt->provider))
+                ask_for_one(b);
             else
                 resolve_missing(b);
             sandbox_unlock(b);
@@ -367,6 +391,34 @@ void recovery_first(struct core_rt *rt)
     if (rt->patience == 0)
         recovery_run(rt);
     rt->patience = 0;
+}
+
+static enum provider_box_state state_by_row(const struct sbx *b)
+{
+    if (b->pub.state == SANDBOX_RUNNING)
+        return PROVIDER_BOX_RUNNING;
+    return b->pub.state == SANDBOX_PAUSED ? PROVIDER_BOX_PAUSED : PROVIDER_BOX_UNKNOWN;
+}
+
+void recovery_early(struct core_rt *rt)
+{
+    size_t n = 0;
+    struct sbx **v = collect(rt, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        struct sbx *b = v[i];
+        struct provider_info info = { .state = state_by_row(b),
+            .resources = b->pub.resources,
+            .limits_hard = b->pub.limits_hard,
+            .internet = b->pub.internet,
+            .expires_unix_ms = b->pub.expires_unix_ms };
+
+        smx_strcpy(info.provider_id, sizeof info.provider_id, b->pub.provider_id);
+        if (info.state != PROVIDER_BOX_UNKNOWN)
+            attach(b, &info);
+        sandbox_unref(&b->pub);
+    }
+    smx_free(v);
 }
 
 static void recovery_fiber(void *arg)

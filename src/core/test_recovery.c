@@ -287,7 +287,7 @@ FIBER_TEST(what_the_provider_lost_is_deleted_with_a_reason)
     ASSERT_OK(
         core_ensure(f.core, &(struct core_create_spec){ .name = "lost" }, &found, &how, &f.err),
         &f.err);
-    ASSERT_TRUE(how.created && !how.recreated);
+    ASSERT_TRUE(how.created && how.recreated); /* never silently */
 }
 
 FIBER_TEST(strangers_at_the_provider_are_removed)

@@ -1,15 +1,17 @@
-/* runtimes.c - from the settings to the runtimes that the core may use. daytona and e2b are known
- * by name: their configuration is judged and shown; this version has no client for them, and says
- * so. local works where the supervisor runs as root and gave us its engine. */
+/* runtimes.c - from the settings to the runtimes that the core may use. daytona is known by name:
+ * its configuration is judged and shown; this version has no client for it, and says so. local
+ * works where the supervisor runs as root and gave us its engine. */
 #include "gateway/gateway.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
+#include "providers/e2b/e2b.h"
 #include "providers/local/local.h"
 
 static struct local_config local;
+static struct e2b_config e2b;
 
 /* JSON pairs want text that may be written to; the core only reads it. */
 static void pair(struct json_pair *p, const char *key, const char *value)
@@ -23,11 +25,19 @@ static const char *yes_no(bool v)
     return v ? "true" : "false";
 }
 
+/* An empty value is as good as none. */
+static const char *text_of(const struct gateway *g, enum config_key key)
+{
+    const char *v = config_get(g->config, key);
+
+    return v && *v ? v : NULL;
+}
+
 static bool require(const struct gateway *g, struct core_runtime_config *rt, enum config_key key)
 {
     size_t n = 0;
 
-    if (config_get(g->config, key))
+    if (text_of(g, key))
         return true;
     while (rt->missing[n])
         n++;
@@ -54,11 +64,23 @@ static void fill_daytona(struct gateway *g, struct core_runtime_config *rt, stru
 
 static void fill_e2b(struct gateway *g, struct core_runtime_config *rt, struct json_pair *info)
 {
+    e2b = (struct e2b_config){ .api_key = text_of(g, CONFIG_E2B_API_KEY),
+        .template = text_of(g, CONFIG_E2B_TEMPLATE),
+        .domain = text_of(g, CONFIG_E2B_DOMAIN),
+        .api_url = text_of(g, CONFIG_E2B_API_URL),
+        .sandbox_url = text_of(g, CONFIG_E2B_SANDBOX_URL),
+        .ca_file = text_of(g, CONFIG_CA_FILE) };
+    if (!e2b.template)
+        e2b.template = "base";
+    if (!e2b.domain)
+        e2b.domain = "e2b.app";
     rt->name = "e2b";
     rt->configured = require(g, rt, CONFIG_E2B_API_KEY);
-    rt->unavailable = "this version has no client for E2B";
+    rt->ops = &e2b_provider;
+    rt->config = &e2b;
+    rt->default_template = e2b.template;
     pair(&info[0], "e2b_configured", yes_no(rt->configured));
-    pair(&info[1], "e2b_template", config_get(g->config, CONFIG_E2B_TEMPLATE));
+    pair(&info[1], "e2b_template", e2b.template);
     rt->info = info;
     rt->n_info = 2;
 }

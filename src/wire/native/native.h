@@ -77,7 +77,7 @@ struct native_sandbox {
     bool internet;
     char *capabilities; /* JSON object of booleans */
     char *reason;       /* why it ended, or NULL */
-    bool recreated;     /* only from PUT: it had expired and was made again */
+    bool recreated;     /* only from PUT: it had ended by itself and was made again */
 };
 
 struct native_sandbox_list {
