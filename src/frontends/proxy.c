@@ -177,6 +177,8 @@ static int status_of(enum smx_code code, const struct sandbox *sb)
         return 403;
     if (code == SMX_E_CANCELLED) /* of who left, or of us at the end */
         return 503;
+    if (code == SMX_E_UNSUPPORTED)
+        return 501;
     return code == SMX_E_INVALID ? 400 : 502;
 }
 
