@@ -9,7 +9,7 @@
 
 #include "http/client.h"
 
-enum { DIAL_TIMEOUT_MS = 10000 };
+enum { DIAL_TIMEOUT_MS = 10000, OPENING_TRIES = 4, OPENING_FIRST_MS = 20 };
 
 /* --- tokens ----------------------------------------------------------------------------------- */
 
@@ -183,11 +183,26 @@ static SMX_NOINLINE int explain(int r, uint16_t port, struct smx_err *err)
     return r;
 }
 
+/* A server that was just started needs a moment until it listens. */
+static int dial(
+    struct provider_box *box, uint16_t port, struct http_client *to, struct smx_err *err)
+{
+    uint64_t deadline = smx_deadline_in_ms(DIAL_TIMEOUT_MS), pause_ms = OPENING_FIRST_MS;
+    int r = provider_dial(box, port, to, deadline, err);
+
+    for (int i = 0; r == -SMX_E_PORT_CLOSED && i < OPENING_TRIES; i++, pause_ms *= 2) {
+        if (io_sleep_until(smx_deadline_in_ms(pause_ms)) < 0)
+            return smx_err_set(err, SMX_E_CANCELLED, "the client left");
+        r = provider_dial(box, port, to, deadline, err);
+    }
+    return r;
+}
+
 static int relay_to(struct http_exchange *x, struct provider_box *box, uint16_t port,
     struct cut *cut, struct smx_err *err)
 {
     struct http_relay opts = { .drop = cut->drop.v, .add = &cut->add };
-    int r = provider_dial(box, port, &cut->client, smx_deadline_in_ms(DIAL_TIMEOUT_MS), err);
+    int r = dial(box, port, &cut->client, err);
 
     if (r < 0)
         return r;

@@ -75,6 +75,26 @@ def test_closed_ports(module_sandbox):
     assert by_host.json()["code"] == "port_closed" and by_host.headers["X-Sandmux-Error"] == "port_closed"
 
 
+def test_a_port_that_opens_in_a_moment(module_sandbox):
+    """The proxy tries again for a short while: a server that was just started need not be waited for."""
+    box = module_sandbox
+    statuses = set()
+    for i in range(3):
+        box.exec(f"(sleep 0.1; exec python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", {3200 + i})); c = s.accept()[0]; c.recv(9999); "
+                 "c.sendall(b\"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok\")') >/dev/null 2>&1 &")
+        statuses.add(ask(box, "GET", "/", port=3200 + i).status_code)
+    assert 200 in statuses  # on a busy machine not each of them
+
+
+def test_field_report_14_an_app_that_says_nothing(module_sandbox):
+    box = module_sandbox
+    box.exec("python3 -c 'import socket\ns = socket.create_server((\"127.0.0.1\", 3300))\nwhile 1: s.accept()[0].close()' >/dev/null 2>&1 &")
+    until(lambda: ask(box, "GET", "/", port=3300).headers["X-Sandmux-Error"] == "connection_closed")
+    reply = ask(box, "GET", "/", port=3300)
+    assert reply.status_code == 502 and reply.json()["message"] == "the server on port 3300 closed the connection without an answer"
+    assert reply.json()["code"] == 502 and reply.json()["sandboxId"] == box.id
+
+
 def test_browsers_get_a_page(daemon, module_sandbox):
     page = {"Accept": "text/html,application/xhtml+xml"}
     for box, port in ((module_sandbox, 3999), (Nobody(daemon), 3000), (Nobody(daemon), ENVD)):
