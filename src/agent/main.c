@@ -26,14 +26,15 @@ enum { DEFAULT_LISTEN_FD = 3 };
 struct options {
     int fd;           /* inherited listening socket, or -1 */
     const char *path; /* socket to make, or NULL */
+    int score_fd;     /* inherited: our oom_score_adj; -1: opened by us */
 };
 
 static void usage(FILE *out)
 {
     fputs(
-        "usage: sandmux-agent [--listen-fd N | --listen PATH]\n\n"
+        "usage: sandmux-agent [--listen-fd N | --listen PATH] [--score-fd N]\n\n"
         "Serves the envd protocol on a unix socket: the inherited descriptor N (default 3), or a\n"
-        "new socket at PATH.\n",
+        "new socket at PATH. --score-fd: an inherited /proc/self/oom_score_adj.\n",
         out);
 }
 
@@ -41,18 +42,20 @@ static void usage(FILE *out)
 static int parse_options(int argc, char **argv, struct options *ret)
 {
     static const struct option longs[] = { { "listen-fd", required_argument, NULL, 'f' },
-        { "listen", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
+        { "listen", required_argument, NULL, 'l' }, { "score-fd", required_argument, NULL, 's' },
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' },
+        { NULL, 0, NULL, 0 } };
     uint64_t n;
     int c;
 
-    *ret = (struct options){ .fd = DEFAULT_LISTEN_FD };
+    *ret = (struct options){ .fd = DEFAULT_LISTEN_FD, .score_fd = -1 };
     while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
         switch (c) {
         case 'f':
+        case 's':
             if (!smx_parse_u64(smx_view_of(optarg), INT32_MAX, &n))
                 return fprintf(stderr, "sandmux-agent: '%s' is no descriptor\n", optarg), 2;
-            ret->fd = (int)n;
+            *(c == 'f' ? &ret->fd : &ret->score_fd) = (int)n;
             break;
         case 'l':
             ret->path = optarg;
@@ -88,6 +91,7 @@ static void open_standard_fds(void)
 static void secure_self(void)
 {
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    prctl(PR_SET_NAME, "sandmux-agent"); /* started by descriptor, the program has another */
     signal(SIGPIPE, SIG_IGN);
     umask(022);
     if (chdir("/") < 0)
@@ -140,7 +144,7 @@ static int start(struct agent *a, const struct options *o, struct smx_err *err)
     smx_list_init(&a->watchers);
     io_timer_init(&a->trim, agent_trim, a);
     io_sem_init(&a->file_children, SMX_AGENT_FILE_CHILDREN_MAX);
-    spawn_init(a->loop);
+    spawn_init(a->loop, o->score_fd);
     if ((r = children_start(&a->children, a->loop, err)) < 0 ||
         (r = drain_start(&a->drain, a->loop, err)) < 0 || (r = open_listener(o, &fd, err)) < 0 ||
         (r = http_server_new(a->loop, &cfg, &a->server, err)) < 0)

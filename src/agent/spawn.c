@@ -243,7 +243,7 @@ static bool may_share_memory(void)
     return fd < 0 || read(fd, &value, 1) != 1 || value != '1';
 }
 
-void spawn_init(struct io_loop *loop)
+void spawn_init(struct io_loop *loop, int score_fd)
 {
     struct rlimit now;
 
@@ -251,7 +251,10 @@ void spawn_init(struct io_loop *loop)
     smx_list_init(&spawner.plans);
     io_timer_init(&spawner.collect, collect, /* arg= */ NULL);
     spawner.share = may_share_memory();
-    spawner.oom_fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    spawner.oom_fd =
+        score_fd >= 0 ? score_fd : open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (score_fd >= 0)
+        (void)smx_fd_set_cloexec(score_fd, true, NULL);
     if (getrlimit(RLIMIT_NOFILE, &spawner.nofile) < 0)
         return;
     now = spawner.nofile;

@@ -23,8 +23,9 @@ struct spawn_spec {
     bool tty;   /* fds[0] becomes the controlling terminal */
 };
 
-/* Once, before the first start: descriptors and limits that children get or must not get. */
-void spawn_init(struct io_loop *loop);
+/* Once, before the first start: descriptors and limits that children get or must not get.
+ * @score_fd: our oom_score_adj, taken; -1: opened here. */
+void spawn_init(struct io_loop *loop, int score_fd);
 /* Starts it in a session of its own. A command that is not there ends with SPAWN_NOT_FOUND, one
  * that cannot be executed with SPAWN_FAILED, after one line on its stderr. -SMX_E_NO_MEMORY: no
  * room, or the process limit is reached. The child is reaped by the caller. */

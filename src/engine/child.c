@@ -28,7 +28,8 @@
 enum {
     LISTEN_FD = 3, /* what the agent expects */
     STATUS_FD = 4,
-    AGENT_FD = 5,
+    SCORE_FD = 5,
+    AGENT_FD = 6,
     NOFILE_MAX = 65536,
     MEMLOCK_MAX = 8 * 1024 * 1024,
 };
@@ -78,6 +79,15 @@ static int enter_room(const struct child_plan *p, struct smx_err *err)
     if (p->room.memory_mib == p->resources.memory_mib)
         return 0;
     return mounts_resize_dev(p->resources.memory_mib, err);
+}
+
+/* The agent is no program that may be read, so what belongs to it in /proc is the host's root's:
+ * nobody inside can write there, itself included. It keeps the score by which the kernel chooses a
+ * victim by this descriptor. */
+static int open_score(int *ret_fd, struct smx_err *err)
+{
+    *ret_fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    return *ret_fd < 0 ? smx_err_errno(err, errno, "opening /proc/self/oom_score_adj") : 0;
 }
 
 /* Until the engine has put this process into its control groups. */
@@ -156,12 +166,12 @@ static int drop_capabilities(struct smx_err *err)
     return 0;
 }
 
-/* Moves the three descriptors to their places, by way of high numbers so that none is overwritten,
+/* Moves the four descriptors to their places, by way of high numbers so that none is overwritten,
  * and closes everything else. */
-static int place_descriptors(const struct child_plan *p, struct smx_err *err)
+static int place_descriptors(const struct child_plan *p, int score_fd, struct smx_err *err)
 {
     enum { HIGH = 64 };
-    int fds[] = { p->room.fds[ROOM_SOCKET], p->status_fd, p->agent_fd };
+    int fds[] = { p->room.fds[ROOM_SOCKET], p->status_fd, p->agent_fd, score_fd };
     SMX_CLEANUP(smx_closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int high[SMX_ARRAY_LEN(fds)];
 
@@ -175,6 +185,7 @@ static int place_descriptors(const struct child_plan *p, struct smx_err *err)
     dup3(high[1], STATUS_FD, O_CLOEXEC);
     dup3(high[2], AGENT_FD, O_CLOEXEC);
     dup2(high[0], LISTEN_FD);
+    dup2(high[3], SCORE_FD);
     (void)smx_take_fd(&null); /* close_range() closes it */
     if (close_range(AGENT_FD + 1, ~0U, 0) < 0)
         return smx_err_errno(err, errno, "closing descriptors");
@@ -183,10 +194,11 @@ static int place_descriptors(const struct child_plan *p, struct smx_err *err)
 
 static int run_agent(struct smx_err *err)
 {
-    static char name[] = "sandmux-agent", option[] = "--listen-fd", number[] = "3";
+    static char name[] = "sandmux-agent", listen[] = "--listen-fd", three[] = "3";
+    static char score[] = "--score-fd", five[] = "5";
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     static char lang[] = "LANG=C.UTF-8";
-    char *const argv[] = { name, option, number, NULL };
+    char *const argv[] = { name, listen, three, score, five, NULL };
     char *const envp[] = { path, lang, NULL };
 
     execveat(AGENT_FD, "", argv, envp, AT_EMPTY_PATH);
@@ -195,12 +207,14 @@ static int run_agent(struct smx_err *err)
 
 static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx_err *err)
 {
-    int r = follow_engine(p, err);
+    int score_fd = -1, r = follow_engine(p, err);
 
     if (r == 0)
         r = enter_room(p, err);
     if (r == 0)
         r = mounts_proc(err);
+    if (r == 0)
+        r = open_score(&score_fd, err);
     if (r == 0)
         r = await_groups(p, err);
     if (r < 0)
@@ -210,7 +224,7 @@ static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx
     if (r == 0)
         r = drop_capabilities(err);
     if (r == 0)
-        r = place_descriptors(p, err);
+        r = place_descriptors(p, score_fd, err);
     if (r < 0)
         return r;
     *status_fd = STATUS_FD;

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -19,8 +21,12 @@
 #include "base/str.h"
 #include "engine/host.h"
 
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
 enum { REFILL_FAST_MS = 2, REFILL_SLOW_MS = 10, QUIET_NS = 20000000 };
-enum { USERNS_LOW = 16, ROOMS_LOW = 16, ROOMS_DEFAULT = 64 };
+enum { USERNS_LOW = 16, ROOMS_LOW = 16, ROOMS_DEFAULT_MAX = 128, ROOM_KIB = 190 };
 
 /* --- options -----------------------------------------------------------------------------------
  */
@@ -44,7 +50,7 @@ static const struct option_row rows[] = {
     { "memory-mib", 0, AT(defaults.memory_mib), "default of a sandbox" },
     { "disk-mib", 0, AT(defaults.disk_mib), "default of a sandbox" },
     { "pids", 0, AT(defaults.pids), "default of a sandbox: processes and threads" },
-    { "rooms", 0, AT(rooms), "kept ready for creates (64, at most 256); 0: none" },
+    { "rooms", 0, AT(rooms), "kept ready for creates (a thousandth of the memory; 0: none)" },
     { "reserve-mib", 0, AT(reserve_mib), "disk space that the host keeps (and at most 10 %)" },
 };
 
@@ -116,11 +122,44 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &lim);
 }
 
+/* A copy of the program that can be executed and not read by who becomes the agent: its memory and
+ * what /proc shows of it are then out of reach of the root inside. -1: not possible here. */
+static int hide_program(int program)
+{
+    SMX_CLEANUP(smx_closep) int copy = memfd_create("sandmux-agent", MFD_CLOEXEC | MFD_EXEC);
+    char path[32];
+    struct stat st;
+
+    if (copy < 0)
+        copy = memfd_create("sandmux-agent", MFD_CLOEXEC); /* before Linux 6.3 */
+    if (copy < 0 || fstat(program, &st) < 0)
+        return -1;
+    for (off_t left = st.st_size; left > 0;) {
+        ssize_t n = sendfile(copy, program, NULL, (size_t)left);
+
+        if (n <= 0)
+            return -1;
+        left -= n;
+    }
+    if (fchmod(copy, (st.st_mode & 0111) | S_IRUSR) < 0)
+        return -1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", copy);
+    return open(path, O_RDONLY | O_CLOEXEC); /* what is open for writing cannot be executed */
+}
+
 static int open_agent(struct engine *e)
 {
-    e->agent_fd = open(e->cfg.agent_path, O_RDONLY | O_CLOEXEC);
-    if (e->agent_fd < 0)
+    SMX_CLEANUP(smx_closep) int fd = open(e->cfg.agent_path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
         smx_warn("the agent cannot be opened: %s: %s", e->cfg.agent_path, strerror(errno));
+        return 0;
+    }
+    e->agent_fd = hide_program(fd);
+    if (e->agent_fd < 0) {
+        smx_warn("the agent's program cannot be hidden from sandboxes: %s", strerror(errno));
+        e->agent_fd = smx_take_fd(&fd);
+    }
     return 0;
 }
 
@@ -316,6 +355,17 @@ static int run(struct engine *e, struct smx_err *err)
     return r < 0 || e->failed ? -1 : 0;
 }
 
+/* What a thousandth of the host's memory holds. */
+static uint64_t rooms_default(void)
+{
+    struct sysinfo si;
+
+    if (sysinfo(&si) < 0)
+        return 0;
+    return SMX_MIN(
+        (uint64_t)si.totalram * si.mem_unit / 1024 / 1000 / ROOM_KIB, (uint64_t)ROOMS_DEFAULT_MAX);
+}
+
 static void init_engine(struct engine *e)
 {
     *e = (struct engine){ .state_fd = -1,
@@ -330,7 +380,7 @@ static void init_engine(struct engine *e)
         .parent = getppid(),
         .cfg = { .run_dir = "/run/sandmux",
             .defaults = { .cpu_milli = 2000, .memory_mib = 1024, .disk_mib = 5120, .pids = 1024 },
-            .rooms = ROOMS_DEFAULT,
+            .rooms = rooms_default(),
             .reserve_mib = 10240 } };
     e->cgroups = (struct cgroups){ .unified = -1, .dynmods_fd = -1 };
     e->slots = (struct slots){ .dir_fd = -1, .lock_fd = -1 };

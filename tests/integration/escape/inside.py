@@ -69,6 +69,17 @@ def opened(path, flags=os.O_RDONLY):
         return "denied:" + errno.errorcode.get(e.errno, str(e.errno))
 
 
+def written(path, text):
+    try:
+        with open(path, "w") as f:
+            f.write(text)
+        return "worked"
+    except FileNotFoundError:
+        return "absent"
+    except OSError as e:
+        return "denied:" + errno.errorcode.get(e.errno, str(e.errno))
+
+
 def read(path):
     try:
         with open(path) as f:
@@ -150,6 +161,10 @@ def clone3(flag):
     return outcome(pid)
 
 
+WRITABLE_OF_PID_ONE = {"oom_score_adj": "500", "oom_adj": "5", "autogroup": "5", "sched": "0", "comm": "mine", "coredump_filter": "1",
+                       "clear_refs": "1", "setgroups": "deny", "timerslack_ns": "100000", "attr/current": "mine"}
+
+
 def pid_one():
     return {
         "pid1_environ": opened("/proc/1/environ"),
@@ -165,6 +180,7 @@ def pid_one():
         "pid1_prlimit_nofile": call("prlimit64", 1, resource.RLIMIT_NOFILE, ctypes.create_string_buffer(
             struct.pack("<2Q", 5, 5)), 0),
         "pid1_setresuid_all": in_child(become_everybody),
+        **{f"pid1_{name}": written(f"/proc/1/{name}", text) for name, text in WRITABLE_OF_PID_ONE.items()},
     }
 
 

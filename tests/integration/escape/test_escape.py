@@ -53,6 +53,14 @@ def test_pid_one_is_out_of_reach(seen, name):
     assert refused(seen["pid_one"][name]), seen["pid_one"][name]
 
 
+@pytest.mark.parametrize("name", ["oom_score_adj", "oom_adj", "autogroup", "sched", "comm", "coredump_filter", "clear_refs", "setgroups",
+                                  "timerslack_ns", "attr/current"])
+def test_root_inside_cannot_steer_pid_one(seen, name):
+    """Whoever may write oom_score_adj of the agent may have the kernel kill it in the place of a memory hog."""
+    value = seen["pid_one"]["pid1_" + name]
+    assert refused(value) or value == "absent", value
+
+
 def test_pid_one_survives_every_signal(module_sandbox, seen):
     assert module_sandbox.exec("for s in 1 2 3 9 15 19; do kill -$s 1; done; true")["exit_code"] == 0
     assert module_sandbox.exec("echo alive")["stdout"] == "alive\n"
