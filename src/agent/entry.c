@@ -186,18 +186,18 @@ static const char *number_text(uint64_t v, char text[NUMBER_SIZE])
 }
 
 static void write_fields(
-    struct json_writer *w, struct users *u, const char *path, const char *at, const struct stat *st)
+    struct json_writer *w, struct users *u, const struct entry_want *want, const struct stat *st)
 {
     enum envd_file_type type = type_of(st->st_mode);
     char target[PATH_MAX], text[ENTRY_MODE_SIZE], size[NUMBER_SIZE];
     mode_t mode = st->st_mode;
 
     if (S_ISLNK(st->st_mode))
-        resolve_link(path, target, &type, &mode);
-    json_kv_string(w, "name", path_base(path));
+        resolve_link(want->path, target, &type, &mode);
+    json_kv_string(w, "name", path_base(want->path));
     if (type != ENVD_TYPE_UNSPECIFIED)
         json_kv_string(w, "type", envd_file_type_names[type]);
-    json_kv_string(w, "path", path);
+    json_kv_string(w, "path", want->path);
     if (st->st_size > 0) {
         json_key(w, "size");
         json_string(w, number_text((uint64_t)st->st_size, size));
@@ -209,21 +209,26 @@ static void write_fields(
     write_owner(w, u, st);
     if (S_ISLNK(st->st_mode))
         json_kv_string(w, "symlinkTarget", target);
-    else
-        write_metadata(w, at);
+    else if (!want->omit_metadata)
+        write_metadata(w, want->at);
 }
 
 int entry_write(
-    struct json_writer *w, struct users *u, const char *path, const char *at, struct stat *ret_st)
+    struct json_writer *w, struct users *u, const struct entry_want *want, struct stat *ret_st)
 {
     struct stat st;
 
-    if (lstat(at, &st) < 0)
+    if (lstat(want->at, &st) < 0)
         return -1;
     json_object_begin(w);
-    write_fields(w, u, path, at, &st);
+    write_fields(w, u, want, &st);
     json_object_end(w);
     if (ret_st)
         *ret_st = st;
     return 0;
+}
+
+int entry_write_path(struct json_writer *w, struct users *u, const char *path)
+{
+    return entry_write(w, u, &(struct entry_want){ .path = path, .at = path }, /* ret_st= */ NULL);
 }

@@ -11,8 +11,14 @@
  * (nothing was written). A link counts as what it leads to, with its own size and permissions. @at:
  * how to reach it: the path itself, or its name when its directory is the working directory.
  * *ret_st (or NULL): of the path itself, links not followed. */
+struct entry_want {
+    const char *path, *at;
+    bool omit_metadata;
+};
 int entry_write(
-    struct json_writer *w, struct users *u, const char *path, const char *at, struct stat *ret_st);
+    struct json_writer *w, struct users *u, const struct entry_want *want, struct stat *ret_st);
+/* The path itself, all of it. */
+int entry_write_path(struct json_writer *w, struct users *u, const char *path);
 
 enum { ENTRY_MODE_SIZE = 32, ENTRY_TIME_SIZE = 40 };
 /* "-rw-r--r--", "drwxr-xr-x", "Lrwxrwxrwx", "dtrwxrwxrwx": letters of what it is, nine of the mode.

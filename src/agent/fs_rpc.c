@@ -63,7 +63,7 @@ static enum rpc_code reply_entry(struct call *c, const char *path)
     json_writer_init(&w, &c->out);
     json_object_begin(&w);
     json_key(&w, "entry");
-    if (entry_write(&w, &c->agent->users, path, path, /* ret_st= */ NULL) < 0) {
+    if (entry_write_path(&w, &c->agent->users, path) < 0) {
         int e = errno;
 
         c->out.len = before;
@@ -230,6 +230,7 @@ struct walk {
     struct smx_buf path;
     struct level *levels;
     size_t depth, room, max_depth;
+    bool omit_metadata;
 };
 
 /* Whose directory is the working directory: names are looked up from there, which spares the kernel
@@ -288,6 +289,7 @@ static enum rpc_code enter(struct walk *k)
 static enum rpc_code visit(struct walk *k, struct level *l)
 {
     const char *name = l->names.v[l->next++];
+    struct entry_want want;
     struct stat st;
 
     io_fair(FAIR_ENTRY);
@@ -297,7 +299,8 @@ static enum rpc_code visit(struct walk *k, struct level *l)
     smx_buf_append_str(&k->path, name);
     if (k->path.failed || k->call->out.failed)
         return call_fail(k->call, RPC_RESOURCE_EXHAUSTED, "the list is too long");
-    if (entry_write(&k->w, &k->call->agent->users, k->path.data, reach(k, l, name), &st) < 0)
+    want = (struct entry_want){ k->path.data, reach(k, l, name), k->omit_metadata };
+    if (entry_write(&k->w, &k->call->agent->users, &want, &st) < 0)
         return RPC_OK; /* it vanished meanwhile */
     return S_ISDIR(st.st_mode) && k->depth < k->max_depth ? enter(k) : RPC_OK;
 }
@@ -327,9 +330,12 @@ static enum rpc_code walk(struct walk *k)
     return code;
 }
 
-static enum rpc_code list(struct call *c, const char *path, size_t depth)
+static enum rpc_code list(
+    struct call *c, const char *path, const struct envd_list_dir_request *request)
 {
-    struct walk k = { .call = c, .max_depth = depth };
+    struct walk k = { .call = c,
+        .max_depth = request->depth ? request->depth : 1,
+        .omit_metadata = request->omit_metadata };
     enum rpc_code code;
     struct stat st;
 
@@ -357,12 +363,12 @@ enum rpc_code fs_rpc_list_dir(struct call *c)
     struct envd_list_dir_request request;
     SMX_CLEANUP(smx_freep) char *path = NULL;
     enum rpc_code code = fs_decode(c, &envd_list_dir_request_table, &request);
-    size_t depth;
 
     if (code != RPC_OK)
         return code;
-    depth = request.depth ? request.depth : 1;
     code = fs_path(c, request.path, &path);
+    if (code == RPC_OK)
+        code = list(c, path, &request);
     json_free(&envd_list_dir_request_table, &request);
-    return code == RPC_OK ? list(c, path, depth) : code;
+    return code;
 }

@@ -3,6 +3,7 @@
 #include "agent/tree.h"
 
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -205,9 +206,39 @@ int tree_remove(const char *path)
     return e;
 }
 
+/* A name with its first bytes as a number: most comparisons end there. */
+struct sorted {
+    uint64_t first;
+    char *name;
+};
+
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    const struct sorted *x = a, *y = b;
+
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static bool sort_names(struct tree_names *t)
+{
+    SMX_CLEANUP(smx_freep) struct sorted *v = smx_alloc_array(t->n, sizeof *v);
+
+    if (!v)
+        return false;
+    for (size_t i = 0; i < t->n; i++) {
+        char first[sizeof v->first] = { 0 };
+
+        memcpy(first, t->v[i], strnlen(t->v[i], sizeof first));
+        memcpy(&v[i].first, first, sizeof first);
+        v[i].first = be64toh(v[i].first);
+        v[i].name = t->v[i];
+    }
+    qsort(v, t->n, sizeof *v, by_name);
+    for (size_t i = 0; i < t->n; i++)
+        t->v[i] = v[i].name;
+    return true;
 }
 
 int tree_names_read(const char *path, struct tree_names *ret)
@@ -228,8 +259,10 @@ int tree_names_read(const char *path, struct tree_names *ret)
         }
     }
     closedir(dir);
-    if (t.n > 0)
-        qsort(t.v, t.n, sizeof *t.v, by_name);
+    if (t.n > 1 && !sort_names(&t)) {
+        tree_names_done(&t);
+        return ENOMEM;
+    }
     *ret = t;
     return 0;
 }

@@ -45,7 +45,7 @@ static void write_event(struct json_writer *w, struct agent *a, const struct wat
                    : smx_asprintf("%s%s%s", watch->root, watch->root[1] ? "/" : "", name);
         before = out->len;
         json_key(w, "entry");
-        if (!path || entry_write(w, &a->users, path, path, /* ret_st= */ NULL) < 0) {
+        if (!path || entry_write_path(w, &a->users, path) < 0) {
             out->len = before; /* it is gone again */
             *w = saved;
         }

@@ -37,7 +37,7 @@ int smx_buf_reserve(struct smx_buf *b, size_t n)
         cap *= 2;
     data = smx_realloc(b->data, cap);
     if (!data) {
-        b->failed = true;
+        b->failed = b->no_memory = true;
         return -SMX_E_NO_MEMORY;
     }
     b->data = data;
@@ -106,7 +106,7 @@ void smx_buf_consume(struct smx_buf *b, size_t n)
 void smx_buf_reset(struct smx_buf *b)
 {
     b->len = 0;
-    b->failed = false;
+    b->failed = b->no_memory = false;
     if (b->data)
         b->data[0] = '\0';
 }
@@ -115,8 +115,9 @@ int smx_buf_check(const struct smx_buf *b, struct smx_err *err)
 {
     if (!b->failed)
         return 0;
-    return smx_err_set(
-        err, SMX_E_TOO_LARGE, "the result exceeds %zu bytes or the memory at hand", b->max);
+    if (b->no_memory)
+        return smx_err_oom(err);
+    return smx_err_set(err, SMX_E_TOO_LARGE, "the result exceeds %zu bytes", b->max);
 }
 
 char *smx_buf_steal(struct smx_buf *b)

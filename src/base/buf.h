@@ -15,6 +15,7 @@ struct smx_buf {
     size_t cap;
     size_t max;
     bool failed;
+    bool no_memory; /* that is why */
 };
 
 void smx_buf_init(struct smx_buf *b, size_t max);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -33,6 +34,7 @@ TEST(buffer_stops_at_its_maximum)
 
 TEST(buffer_survives_a_failed_allocation)
 {
+    struct smx_err err = { 0 };
     struct smx_buf b;
 
     smx_buf_init(&b, 1 << 20);
@@ -41,6 +43,10 @@ TEST(buffer_survives_a_failed_allocation)
     ASSERT_EQ(smx_buf_reserve(&b, 100000), -SMX_E_NO_MEMORY);
     smx_mem_fail_after(0);
     ASSERT_STR(b.data, "x");
+    ASSERT_EQ(smx_buf_check(&b, &err), -SMX_E_NO_MEMORY); /* not "too large" */
+    smx_buf_reset(&b);
+    ASSERT_EQ(smx_buf_reserve(&b, 2 << 20), -SMX_E_TOO_LARGE);
+    ASSERT_EQ(smx_buf_check(&b, &err), -SMX_E_TOO_LARGE);
     smx_buf_done(&b);
 }
 
@@ -223,6 +229,40 @@ TEST(times_round_trip)
     ASSERT_FALSE(smx_rfc3339_parse_ns("2026-11-24T00:52:53+2:3x", &back));
     ASSERT_FALSE(smx_rfc3339_parse_ns("9999999-11-24T00:52:53Z", &back));
     ASSERT_TRUE(smx_deadline_in_ms(UINT64_MAX) == SMX_FOREVER);
+}
+
+/* Every day of six centuries, against the C library. */
+TEST(dates_are_those_of_the_calendar)
+{
+    for (int64_t day = -36525; day < 200000; day++) {
+        char ours[SMX_RFC3339_SIZE], theirs[SMX_RFC3339_SIZE];
+        time_t t = (time_t)(day * 86400 + (day * 7919 % 86400 + 86400) % 86400);
+        int64_t back = 0;
+        struct tm tm;
+
+        strftime(theirs, sizeof theirs, "%Y-%m-%dT%H:%M:%S.000Z", gmtime_r(&t, &tm));
+        smx_rfc3339_format(ours, (int64_t)t * 1000);
+        ASSERT_STR(ours, theirs);
+        ASSERT_EQ(smx_rfc3339_parse(ours, &back), t >= 0 && t < INT64_MAX / 1000000000);
+        ASSERT_TRUE(back == 0 || back == (int64_t)t * 1000);
+    }
+}
+
+TEST(dates_that_are_none)
+{
+    static const char *const bad[] = { "", "2026", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z",
+        "2026-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
+        "2026-01-00T00:00:00Z", "2026-1-05T00:00:00Z", "2026-01-05 00:00:00Z",
+        "2026-01-05T24:00:00Z", "2026-01-05T00:60:00Z", "2026-01-05T00:00:61Z",
+        "2026-01-05T00:00:00", "2026-01-05T00:00:00ZZ", "2026-01-05T00:00Z", "-026-01-05T00:00:00Z",
+        "1969-12-31T23:59:59Z" };
+    int64_t back;
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(bad); i++)
+        ASSERT_FALSE(smx_rfc3339_parse(bad[i], &back));
+    ASSERT_TRUE(smx_rfc3339_parse("2024-02-29T00:00:00Z", &back));
+    ASSERT_TRUE(smx_rfc3339_parse("2016-12-31T23:59:60Z", &back)); /* a leap second */
+    ASSERT_EQ(back, INT64_C(1483228800000));
 }
 
 TEST(atomic_write_replaces_the_whole_file)

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "json/lex.h"
 
-enum { DOUBLE_TEXT_MAX = 128, FIELDS_MAX = 64 };
+enum { DOUBLE_TEXT_MAX = 128, FIELDS_MAX = 64, EXPECTED = 3 /* fields that come next */ };
 
 static int decode_object(
     struct json_in *in, const struct json_at *at, const struct json_table *t, void *base);
@@ -339,19 +339,27 @@ static int decode_raw(
 static int decode_enum(
     struct json_in *in, const struct json_at *at, const struct json_field *f, int *out)
 {
-    SMX_CLEANUP(smx_freep) char *text = NULL;
+    SMX_CLEANUP(smx_freep) char *copy = NULL;
+    struct lex_string s = { .escaped = false };
     char list[96] = "";
     size_t used = 0;
-    int r;
+    int r = read_string(in, at, &s);
 
-    r = decode_string(in, at, /* f= */ NULL, &text);
     if (r < 0)
         return r;
+    if (s.escaped) {
+        copy = lex_dup(&s, &s.raw.n);
+        if (!copy)
+            return smx_err_oom(in->err);
+        s.raw.p = copy;
+    }
     for (int i = 0; f->names[i]; i++) {
-        if (smx_streq(f->names[i], text)) {
+        if (smx_view_eq(s.raw, f->names[i])) {
             *out = i;
             return 0;
         }
+    }
+    for (int i = 0; f->names[i]; i++) {
         used += smx_strcpy(list + used, sizeof list - used, i ? ", " : "") ? (i ? 2 : 0) : 0;
         used += smx_strcpy(list + used, sizeof list - used, f->names[i]) ? strlen(f->names[i]) : 0;
     }
@@ -454,6 +462,37 @@ static int decode_field(struct json_in *in, const struct json_at *at, const stru
     return 0;
 }
 
+/* Reads the key if it is the expected one, written plainly: names are nothing that needs a look at
+ * each byte. */
+static bool expected_key(struct json_in *in, const char *name, struct lex_string *ret)
+{
+    size_t n = strlen(name);
+    const char *p = in->p;
+
+    if ((size_t)(in->end - p) < n + 3 || p[0] != '"' || memcmp(p + 1, name, n) != 0 ||
+        p[n + 1] != '"' || p[n + 2] != ':')
+        return false;
+    *ret = (struct lex_string){ .raw = { p + 1, n } };
+    in->p = p + n + 3;
+    return true;
+}
+
+/* "key": of an object; *ret_i is its field, or t->n. */
+static int read_key(struct json_in *in, const struct json_table *t, size_t hint,
+    struct lex_string *ret_key, size_t *ret_i)
+{
+    int r;
+
+    for (*ret_i = hint; *ret_i < t->n && *ret_i < hint + EXPECTED; ++*ret_i)
+        if (expected_key(in, t->fields[*ret_i].name, ret_key))
+            return 0;
+    r = lex_key(in, ret_key);
+    if (r < 0)
+        return r;
+    *ret_i = find_field(t, ret_key->raw, hint);
+    return *ret_i == t->n && ret_key->escaped ? find_escaped(in, t, ret_key, ret_i) : 0;
+}
+
 /* One "key": value of an object. */
 static int decode_member(struct json_in *in, const struct json_at *up, const struct json_table *t,
     void *base, uint64_t seen[2], size_t *hint)
@@ -461,14 +500,11 @@ static int decode_member(struct json_in *in, const struct json_at *up, const str
     struct json_at at = { .up = up };
     struct lex_string key;
     size_t i;
-    int r = lex_key(in, &key);
+    int r = read_key(in, t, *hint, &key, &i);
 
     if (r < 0)
         return r;
     at.key = key.raw;
-    i = find_field(t, key.raw, *hint);
-    if (i == t->n && key.escaped && (r = find_escaped(in, t, &key, &i)) < 0)
-        return r;
     if (i == t->n)
         return decode_unknown(in, &at, t, &key);
     if (seen[0] & UINT64_C(1) << i)

@@ -3,6 +3,7 @@
  * locale is consulted. */
 #include "json/lex.h"
 
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,21 +106,19 @@ static uint64_t special_bytes(uint64_t v)
 size_t lex_plain_run(const char *p, size_t n)
 {
     size_t i = 0;
+    uint64_t v, marks;
 
-    for (; n - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
-        uint64_t v;
-
+    for (; n - i >= sizeof v; i += sizeof v) {
         memcpy(&v, p + i, sizeof v);
-        if (special_bytes(v))
-            break;
+        marks = special_bytes(le64toh(v));
+        if (marks)
+            return i + (size_t)__builtin_ctzll(marks) / 8;
     }
-    for (; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-
-        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
-            break;
-    }
-    return i;
+    if (i == n)
+        return n;
+    v = 0; /* what is behind the end is marked */
+    memcpy(&v, p + i, n - i);
+    return i + (size_t)__builtin_ctzll(special_bytes(le64toh(v))) / 8;
 }
 
 /* Value of four hex digits, -1 when they are not. */

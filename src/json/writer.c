@@ -154,10 +154,18 @@ static void put_string(struct smx_buf *out, const char *s, size_t n)
 
 void json_key(struct json_writer *w, const char *key)
 {
+    size_t n = strlen(key);
+
     assert(w->object & level_bit(w) && !w->has_key);
     put_comma(w);
-    put_string(w->out, key, strlen(key));
-    smx_buf_append_char(w->out, ':');
+    if (lex_plain_run(key, n) == n && smx_buf_reserve(w->out, n + 3) == 0) {
+        put_plain(w->out, key, n);
+        w->out->data[w->out->len++] = ':';
+        w->out->data[w->out->len] = '\0';
+    } else {
+        put_string(w->out, key, n);
+        smx_buf_append_char(w->out, ':');
+    }
     w->has_key = true;
 }
 

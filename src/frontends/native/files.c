@@ -2,8 +2,6 @@
  * content.c. Paths go to the agent as they are: what is inside a sandbox is resolved inside. */
 #include "frontends/native/content.h"
 
-#include <stdio.h>
-
 #include "http/multipart.h"
 
 enum { LIST_MAX_BYTES = 64 * 1024 * 1024 };
@@ -27,21 +25,21 @@ static const char *type_name(enum provider_file_type t)
 
 void native_write_file(struct json_writer *w, const struct provider_file *f)
 {
-    char time[SMX_RFC3339_SIZE], mode[16], type[16];
+    char time[SMX_RFC3339_SIZE];
+    char mode[] = { (char)('0' + (f->mode >> 9 & 7)), (char)('0' + (f->mode >> 6 & 7)),
+        (char)('0' + (f->mode >> 3 & 7)), (char)('0' + (f->mode & 7)), '\0' };
     struct native_file n = { .name = f->name,
         .path = f->path,
         .is_dir = f->type == PROVIDER_FILE_DIRECTORY,
         .size = f->size_bytes,
         .mod_time = time,
         .permissions = mode,
-        .type = type,
+        .type = (char *)(uintptr_t)type_name(f->type), /* tables own what they decode only */
         .target = f->symlink_target,
         .owner = f->owner,
         .group = f->group };
 
     smx_rfc3339_format(time, f->mtime_unix_ms);
-    snprintf(mode, sizeof mode, "%04o", f->mode & 07777);
-    smx_strcpy(type, sizeof type, type_name(f->type));
     json_encode(w, &native_file_table, &n);
 }
 
