@@ -91,12 +91,14 @@ void native_reply_json(struct http_exchange *x, int status, struct json_writer *
 void native_kv_bytes(
     struct json_writer *w, const char *key, const char *key_b64, const struct smx_buf *bytes)
 {
-    if (smx_utf8_valid(bytes->data, bytes->len) && !memchr(bytes->data, 0, bytes->len)) {
+    const char *data = bytes->data ? bytes->data : "";
+
+    if (smx_utf8_valid(data, bytes->len) && !memchr(data, 0, bytes->len)) {
         json_key(w, key);
-        json_string_n(w, bytes->data, bytes->len);
+        json_string_n(w, data, bytes->len);
     } else {
         json_key(w, key_b64);
-        json_base64(w, bytes->data, bytes->len);
+        json_base64(w, data, bytes->len);
     }
 }
 
