@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "fetch/fetch.h"
 #include "frontends/e2b/e2b.h"
 #include "frontends/e2b_data/e2b_data.h"
 #include "frontends/native/native.h"
@@ -121,10 +122,22 @@ static bool is_native(struct smx_view path)
     return false;
 }
 
+/* A runtime of ours whose URL leads back here would ask itself without end. */
+static bool loops(const struct frontend *fe, const struct http_exchange *x)
+{
+    struct smx_view via = http_field(x, FETCH_VIA);
+
+    return via.p && smx_view_eq(via, core_instance_id(fe->core));
+}
+
 static void handle(struct frontend *fe, struct http_exchange *x)
 {
     struct proxy_target to;
 
+    if (loops(fe, x)) {
+        e2b_fail(x, 508, "the request comes from this sandmux itself");
+        return;
+    }
     switch (find_destination(fe, x, &to)) {
     case TO_US:
         if (is_native(http_path(x)))

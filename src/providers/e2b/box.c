@@ -4,8 +4,7 @@
 
 #include <stdio.h>
 
-#include "base/log.h"
-
+enum { CHECK_MS = 20000 };
 static const char workspace[] = "/workspace";
 
 /* --- what is known of it ------------------------------------------------------------------- */
@@ -70,7 +69,7 @@ int e2b_look(struct e2b *e, const char *id, struct e2b_sandbox_detail *ret, uint
 
     snprintf(path, sizeof path, "/sandboxes/%s", id);
     r = e2b_call(e, &call, deadline, err);
-    if (r == 0 && !smx_starts(id, ret->sandbox_id) && !smx_streq(id, ret->sandbox_id)) {
+    if (r == 0 && (!e2b_id_valid(ret->sandbox_id) || !smx_starts(id, ret->sandbox_id))) {
         json_free(&e2b_sandbox_detail_table, ret);
         r = smx_err_set(err, SMX_E_PROTOCOL, "E2B answered with another sandbox");
     }
@@ -107,10 +106,8 @@ static int get_to_know(struct provider_box *box, uint64_t deadline, struct smx_e
     struct e2b_sandbox_detail d = { 0 };
     int r = box->known ? 0 : e2b_look(box->e, box->id, &d, deadline, err);
 
-    if (r < 0 || box->known) {
-        json_free(&e2b_sandbox_detail_table, &d);
+    if (r < 0 || box->known)
         return r;
-    }
     r = e2b_box_learn(box, &d.envd_access_token, /* traffic_token= */ NULL, &d.domain, err);
     json_free(&e2b_sandbox_detail_table, &d);
     return r;
@@ -200,6 +197,56 @@ static int dial(struct envd_box *b, uint16_t to_port, struct http_client *to, ui
     return r;
 }
 
+/* --- the proxy says that it is gone ----------------------------------------------------------- */
+
+struct check {
+    struct e2b *e;
+    char id[PROVIDER_ID_MAX + 1];
+    bool overdue;
+};
+
+static struct provider_box *find_box(struct e2b *e, const char *id)
+{
+    SMX_LIST_FOREACH(it, &e->boxes)
+        if (smx_streq(SMX_LIST_ENTRY(it, struct provider_box, all)->id, id))
+            return SMX_LIST_ENTRY(it, struct provider_box, all);
+    return NULL;
+}
+
+/* It may be a closed port or a slow start: the control plane knows. */
+static void check_fiber(void *arg)
+{
+    SMX_CLEANUP(smx_freep) struct check *c = arg;
+    struct e2b *e = c->e;
+    struct e2b_sandbox_detail d = { 0 };
+    struct smx_err err = { 0 };
+    int r = e2b_look(e, c->id, &d, smx_deadline_in_ms(CHECK_MS), &err);
+    struct provider_box *box = find_box(e, c->id);
+
+    if (box)
+        box->checking = false;
+    if (r == -SMX_E_SANDBOX_NOT_FOUND)
+        e->host.changed(e->host.ctx, c->id, PROVIDER_BOX_GONE, c->overdue ? "expired" : "lost");
+    else if (r == 0 && d.state == E2B_PAUSED)
+        e->host.changed(e->host.ctx, c->id, PROVIDER_BOX_PAUSED, "");
+    json_free(&e2b_sandbox_detail_table, &d);
+}
+
+static void missing(struct envd_box *b)
+{
+    struct provider_box *box = (struct provider_box *)(void *)b;
+    struct check *c = box->checking ? NULL : smx_alloc(sizeof *c);
+
+    if (!c)
+        return;
+    c->e = box->e;
+    c->overdue = box->armed_unix_ms != 0 && box->armed_unix_ms <= smx_now_unix_ms();
+    smx_strcpy(c->id, sizeof c->id, box->id);
+    box->checking = e2b_task(box->e, "e2b check", check_fiber, c) == 0;
+    if (!box->checking)
+        smx_free(c);
+}
+
 /* --- life ---------------------------------------------------------------------------------- */
 
 int e2b_box_new(struct e2b *e, const char *id, struct provider_box **ret, struct smx_err *err)
@@ -213,6 +260,7 @@ int e2b_box_new(struct e2b *e, const char *id, struct provider_box **ret, struct
         return smx_err_oom(err);
     envd_box_init(&box->envd, &e2b_provider, &e->idle);
     box->envd.dial = dial;
+    box->envd.missing = missing;
     box->envd.base = workspace;
     box->envd.user = "root";
     box->e = e;

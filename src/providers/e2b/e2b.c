@@ -10,7 +10,14 @@
 
 #include "wire/envd/envd.h"
 
-enum { PAGES_MAX = 1000, METADATA_OURS = 4, LOOKS = 3, LOOK_STEP_MS = 300, LOOK_MS = 5000 };
+enum {
+    PAGES_MAX = 1000,
+    METADATA_OURS = 4,
+    LOOKS = 3,
+    LOOK_STEP_MS = 300,
+    LOOK_MS = 5000,
+    IDLE_MS = 60000
+};
 
 /* --- opening ------------------------------------------------------------------------------- */
 
@@ -47,11 +54,8 @@ static void e2b_close(void *impl)
 {
     struct e2b *e = impl;
 
-    e->closing = true;
-    io_timer_disarm(&e->keep);
     io_shield_begin();
-    if (e->tasks > 0)
-        io_event_wait(&e->idle_tasks, SMX_FOREVER);
+    e2b_tasks_end(e);
     envd_idle_done(&e->idle);
     fetch_free(e->fetch);
     io_shield_end();
@@ -94,6 +98,7 @@ static int e2b_open(struct io_loop *loop, const void *config, const struct provi
     e->cfg = cfg;
     e->chunk_s = cfg->chunk_s ? cfg->chunk_s : E2B_CHUNK_S;
     envd_idle_init(&e->idle, loop);
+    e->idle.keep_ms = IDLE_MS; /* a new one costs round trips */
     e2b_keeper_init(e);
     r = fill(e, err);
     if (r < 0) {
@@ -599,12 +604,44 @@ static int e2b_kill(void *impl, const char *provider_id, uint64_t deadline, stru
 
 /* --- looking ------------------------------------------------------------------------------- */
 
+/* [parks] 1: the newest figures of the control plane; 0: it has none yet. */
+static int last_figures(
+    struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
+{
+    char path[PROVIDER_ID_MAX + 32];
+    struct json_array list = { 0 };
+    struct e2b_call call = { .method = "GET",
+        .path = path,
+        .reply_table = &e2b_metric_table,
+        .reply = &list,
+        .list = true };
+    int r;
+
+    snprintf(path, sizeof path, "/sandboxes/%s/metrics", box->id);
+    r = e2b_call(box->e, &call, deadline, err);
+    if (r == 0 && list.n > 0) {
+        const struct e2b_metric *m = &((struct e2b_metric *)list.v)[list.n - 1];
+
+        *ret = (struct provider_stats){ .cpu_limit = (double)m->cpu_count,
+            .memory_bytes = m->mem_used,
+            .memory_limit_bytes = m->mem_total,
+            .disk_bytes = m->disk_used,
+            .disk_limit_bytes = m->disk_total };
+        r = 1;
+    }
+    e2b_list_free(&e2b_metric_table, &list);
+    return r;
+}
+
 static int e2b_stats(
     struct provider_box *box, struct provider_stats *ret, uint64_t deadline, struct smx_err *err)
 {
     struct envd_metrics m = { 0 };
-    int r = envd_read_metrics(&box->envd, &m, deadline, err);
+    int r = last_figures(box, ret, deadline, err);
 
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = envd_read_metrics(&box->envd, &m, deadline, err);
     if (r == 0)
         *ret = (struct provider_stats){ .cpu_limit = (double)m.cpu_count,
             .memory_bytes = m.mem_used,

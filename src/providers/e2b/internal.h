@@ -29,8 +29,8 @@ struct e2b {
     bool old_create, old_connect, old_list; /* the server has no version 2 of these routes */
     bool keeping, closing;
     struct io_timer keep;
-    size_t tasks; /* fibers of ours */
-    struct io_event idle_tasks;
+    struct smx_list tasks; /* fibers of ours */
+    struct io_event no_tasks;
 };
 
 struct port_fields {
@@ -98,7 +98,8 @@ void e2b_armed(struct provider_box *box, int64_t expires_unix_ms);
 int e2b_set_deadline(
     struct provider_box *box, int64_t expires_unix_ms, uint64_t deadline, struct smx_err *err);
 void e2b_keeper_init(struct e2b *e);
+/* A fiber that closing cancels and waits for. arg is handed to fn. */
 int e2b_task(struct e2b *e, const char *name, io_fiber_fn *fn, void *arg);
-void e2b_task_done(struct e2b *e);
+void e2b_tasks_end(struct e2b *e); /* [parks] */
 
 #endif
