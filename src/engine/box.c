@@ -436,7 +436,7 @@ static void end_turn(struct engine *e)
 }
 
 /* [parks] */
-static int build(struct box *b, struct smx_err *err)
+static int build(struct box *b, const bool *gone, struct smx_err *err)
 {
     struct room room;
     int r = take_turn(b->e, err);
@@ -445,7 +445,8 @@ static int build(struct box *b, struct smx_err *err)
         forget(b);
         return r;
     }
-    r = room_take(b, &room, err);
+    r = *gone ? smx_err_set(err, SMX_E_CANCELLED, "who asked for it is gone")
+              : room_take(b, &room, err);
     if (r == 0)
         r = box_spawn(b, &room, err);
     if (r < 0) {
@@ -458,8 +459,8 @@ static int build(struct box *b, struct smx_err *err)
     return r;
 }
 
-int box_create(
-    struct engine *e, const struct engine_request *req, struct box **ret_box, struct smx_err *err)
+int box_create(struct engine *e, const struct engine_request *req, const bool *gone,
+    struct box **ret_box, struct smx_err *err)
 {
     SMX_CLEANUP(box_unrefp) struct box *b = NULL;
     SMX_CLEANUP(box_unlock) struct box *locked = NULL;
@@ -480,7 +481,7 @@ int box_create(
     if (r == 0)
         r = arm(b, err);
     if (r == 0)
-        r = build(b, err);
+        r = build(b, gone, err);
     if (r == 0)
         *ret_box = smx_take(&b);
     return r;

@@ -91,7 +91,8 @@ static int take_gateway(struct engine *e, int *fds, size_t nfds, struct smx_err 
 static void answer(struct control *c, const char *data, size_t n, int *fds, size_t nfds)
 {
     struct engine_request req = { 0 };
-    struct answer a = { .fd = -1 };
+    static const bool stays;
+    struct answer a = { .fd = -1, .gone = &stays };
     struct smx_err err = { 0 };
     struct io_sem writer;
     bool leave;

@@ -89,8 +89,9 @@ void box_unref(struct box *b);
 SMX_DEFINE_CLEANUP(struct box, box_unref)
 
 /* All of these park. Each takes the sandbox's lock itself. */
-int box_create(
-    struct engine *e, const struct engine_request *req, struct box **ret_box, struct smx_err *err);
+/* @gone: turns true when nobody waits any more for what has not begun yet. */
+int box_create(struct engine *e, const struct engine_request *req, const bool *gone,
+    struct box **ret_box, struct smx_err *err);
 int box_start(struct box *b, const struct engine_request *req, struct smx_err *err);
 int box_stop(struct box *b, uint64_t grace_ms, struct smx_err *err);
 int box_pause(struct box *b, struct smx_err *err);

@@ -3,7 +3,8 @@
  * The gateway is not trusted. Each datagram is decoded by table; each request runs in a fiber of
  * its own, at most ENGINE_REQUESTS_MAX at once; descriptors that come along are closed. A gateway
  * that does not read its replies loses its connection, never the engine's time. When a new one is
- * handed over the old connection is closed; requests of the old one go on without an audience. */
+ * handed over the old connection is closed; requests of the old one go on without an audience, but
+ * creates that still wait for their turn are dropped: nobody would know what to do with them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,7 +151,7 @@ static int with_box(
     int r;
 
     if (req->op == ENGINE_OP_CREATE)
-        r = box_create(e, req, &a->box, err);
+        r = box_create(e, req, a->gone, &a->box, err);
     else
         r = find(e, req->id, &a->box, err);
     if (r == 0 && req->op != ENGINE_OP_CREATE)
@@ -269,7 +270,7 @@ static void call_main(void *arg)
     struct call *c = arg;
     struct gateway *g = c->g;
     struct smx_err err = { 0 };
-    struct answer a = { .fd = -1 };
+    struct answer a = { .fd = -1, .gone = &g->closed };
     int r;
 
     a.reply.seq = c->req.seq;

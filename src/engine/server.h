@@ -15,7 +15,8 @@ struct answer {
     struct engine_sandbox *page;
     struct report *report;
     struct box *box;
-    int fd; /* goes with the reply; -1: none */
+    int fd;           /* goes with the reply; -1: none */
+    const bool *gone; /* the asker's connection is closed */
 };
 
 /* [parks] Does what a request asks for. */

@@ -398,6 +398,25 @@ def test_the_first_list_of_a_gateway_is_complete(engine):
     assert {b["id"] for b in engine.list()} == {b["id"] for b in found}
 
 
+@pytest.mark.parametrize("rooms", ["0", "8"])
+def test_creates_that_wait_when_their_gateway_dies_are_dropped(make_engine, rooms):
+    engine = make_engine("--rooms", rooms)
+    ids = [new_id() for _ in range(64)]
+    for id in ids:
+        engine.gate.send("create", id=id, create={"resources": {"memory_mib": 64}})
+    until(lambda: engine.directories())
+    engine.gate.close()
+    engine.gate.reopen(engine)
+    found = {b["id"] for b in engine.list()}
+    assert len(found) < 64, "none was dropped"
+    assert all(b["state"] == "running" for b in engine.list())
+    assert all(engine.run(id, "echo works")[1] == "works\n" for id in found)
+    for id in set(ids) - found:
+        engine.create(id=id, resources={"memory_mib": 64})  # nothing of it is in the way
+    assert {b["id"] for b in engine.list()} == set(ids)
+    engine.empty()
+
+
 def test_templates_that_nobody_uses_are_removed(engine):
     base = engine.state / "templates/base"
     now = {p.name for p in base.iterdir()}
