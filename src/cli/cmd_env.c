@@ -124,11 +124,12 @@ static int write_json(struct cli *cli, const struct env *e)
 
 static int read_facts(struct cli *cli, struct facts *ret)
 {
-    char *json = NULL;
-    int r = smx_server_version(cli->client, /* ret_version= */ NULL, &json, &cli->err);
+    char *json = NULL, *version = NULL;
+    int r = smx_server_version(cli->client, &version, &json, &cli->err);
 
     if (r == 0)
         r = json_decode(&facts_table, json, strlen(json), ret, &cli->err);
+    smx_text_free(version);
     smx_text_free(json);
     return r < 0 ? cli_fail(cli) : 0;
 }
@@ -204,11 +205,12 @@ static int api_key(struct cli *cli, const struct env *e, char *out)
 
 static bool resolves(const char *domain)
 {
-    char name[300];
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }; /* also on a machine without network */
     struct addrinfo *list = NULL;
+    char name[300];
 
     snprintf(name, sizeof name, "api.%s", domain);
-    if (getaddrinfo(name, "443", /* hints= */ NULL, &list) != 0)
+    if (getaddrinfo(name, "443", &hints, &list) != 0)
         return false;
     freeaddrinfo(list);
     return true;

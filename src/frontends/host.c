@@ -107,18 +107,13 @@ bool frontend_host_known(const struct frontend *fe, const struct frontend_host *
 bool frontend_host_traffic(const struct frontend *fe, const struct frontend_host *h,
     uint16_t *ret_port, char *key, size_t size)
 {
-    for (const char *const *d = fe->domains; *d; d++) {
-        size_t n = below(h->name, *d), digits;
-        struct smx_view rest;
+    size_t digits = strspn(h->name, "0123456789"), n = SIZE_MAX;
 
-        if (n == 0 || n == SIZE_MAX)
-            continue;
-        digits = strspn(h->name, "0123456789");
-        if (digits == 0 || digits + 1 >= n || h->name[digits] != '-')
-            continue;
-        rest = (struct smx_view){ h->name + digits + 1, n - digits - 1 };
-        if (parse_port((struct smx_view){ h->name, digits }, ret_port) && *ret_port > 0)
-            return smx_view_copy(key, size, rest);
-    }
-    return false;
+    for (const char *const *d = fe->domains; *d; d++) /* one domain may lie below another */
+        n = SMX_MIN(n, below(h->name, *d));
+    if (n == 0 || n == SIZE_MAX || digits == 0 || digits + 1 >= n || h->name[digits] != '-')
+        return false;
+    if (!parse_port((struct smx_view){ h->name, digits }, ret_port) || *ret_port == 0)
+        return false;
+    return smx_view_copy(key, size, (struct smx_view){ h->name + digits + 1, n - digits - 1 });
 }

@@ -5,7 +5,8 @@
  *
  *   ca.pem, ca-key.pem   the authority; made once, kept until --force
  *   cert.pem, key.pem    what the daemon serves; made anew by each call
- *   bundle.pem           the system's authorities and ours, for programs that take one file only
+ *   bundle.pem           the system's authorities (or SSL_CERT_FILE's) and ours, for programs that
+ * take one file only
  *
  * Keys are 0600. Nothing is replaced that the authority of this directory did not make, but for
  * --force. */
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -210,13 +212,21 @@ static int check_present(const struct init *in, struct smx_err *err)
         in->dir);
 }
 
+/* What programs here trust now; but not what an earlier call made of it. */
+static const char *trusted_now(const struct init *in)
+{
+    const char *file = getenv("SSL_CERT_FILE");
+
+    return file && *file && !smx_starts(file, in->dir) ? file : system_bundle;
+}
+
 static int write_bundle(struct init *in, struct smx_err *err)
 {
     struct smx_buf all;
     int r = 0;
 
     smx_buf_init(&all, BUNDLE_MAX);
-    if (smx_read_file_at(AT_FDCWD, system_bundle, &all, /* err= */ NULL) == 0) {
+    if (smx_read_file_at(AT_FDCWD, trusted_now(in), &all, /* err= */ NULL) == 0) {
         if (all.len > 0 && all.data[all.len - 1] != '\n')
             smx_buf_append_char(&all, '\n');
         smx_buf_append(&all, in->ca.cert.data, in->ca.cert.len);
