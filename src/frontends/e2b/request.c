@@ -108,14 +108,14 @@ int e2b_template_name(const char *given, char out[SMX_TEMPLATE_LEN_MAX + 1], str
     while (n > 0 && out[n - 1] == ' ')
         n--;
     out[n] = '\0';
-    for (size_t i = 0; i < n; i++)
-        if (!is_template_char(out[i]))
-            n = 0;
-    if (n == 0 || strlen(given) > SMX_TEMPLATE_LEN_MAX)
-        return smx_err_set(
-            err, SMX_E_INVALID, "Invalid template reference: '%.80s' is not a name", given);
     tag = strchr(out, ':');
     if (tag && smx_streq(tag, ":default"))
         *tag = '\0';
+    for (const char *p = out; *p; p++)
+        if (!is_template_char(*p))
+            *out = '\0';
+    if (*out == '\0' || strlen(given) > SMX_TEMPLATE_LEN_MAX)
+        return smx_err_set(
+            err, SMX_E_INVALID, "Invalid template reference: '%.80s' is not a name", given);
     return 0;
 }

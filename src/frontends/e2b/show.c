@@ -130,6 +130,8 @@ void e2b_show_detail(struct e2b_shown *s, const struct sandbox *sb)
     }
     s->lifecycle.auto_resume = sb->auto_resume;
     s->lifecycle.on_timeout = sb->on_timeout == SANDBOX_KILL ? E2B_KILL : E2B_PAUSE;
+    if (l.state == E2B_PAUSED)
+        s->detail.pause_mode = text(sb->state == SANDBOX_PAUSED ? "full" : "filesystem");
     show_kept(s, sb);
 }
 

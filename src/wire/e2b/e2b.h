@@ -87,6 +87,7 @@ struct e2b_sandbox_detail {
     bool allow_internet_access, has_allow_internet_access; /* absent: null */
     char *network;                                         /* JSON text as it was given */
     struct e2b_lifecycle *lifecycle;
+    char *pause_mode; /* "full", "filesystem"; NULL: it runs */
 };
 struct e2b_metric {
     char *timestamp;

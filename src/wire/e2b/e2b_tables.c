@@ -126,6 +126,7 @@ FIELDS(e2b_sandbox_detail_table) = {
     TRI(e2b_sandbox_detail, "allowInternetAccess", allow_internet_access, NUL),
     RAW(e2b_sandbox_detail, "network", network, OMIT),
     PTR(e2b_sandbox_detail, "lifecycle", lifecycle, e2b_lifecycle_table),
+    STR(e2b_sandbox_detail, "pauseMode", pause_mode, OMIT),
 };
 JSON_TABLE(e2b_sandbox_detail_table, e2b_sandbox_detail, .lax = true);
 

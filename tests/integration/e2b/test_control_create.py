@@ -71,7 +71,7 @@ def test_a_template_that_is_not_there(control, name):
     assert refused(control.try_create(templateID=name), 404)["message"] == f"template '{name}' not found"
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a b", "../base", "x" * 300, "bäse", "a\nb"])
+@pytest.mark.parametrize("name", ["", "  ", ":default", "a b", "../base", "x" * 300, "bäse", "a\nb"])
 def test_a_template_reference_that_is_none(control, name):
     body = refused(control.try_create(templateID=name), 404 if name == "../base" else 400)
     assert name == "../base" or "Invalid template reference" in body["message"]

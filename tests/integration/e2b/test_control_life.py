@@ -83,7 +83,7 @@ def test_pause_and_connect_keep_everything(control, daemon):
     until(lambda: daemon.exec_in(id, "cat /tmp/n 2>/dev/null; true")["stdout"].strip())
     assert control.post(f"/sandboxes/{id}/pause").status_code == 204
     got = control.detail(id)
-    assert got["state"] == "paused" and got["metadata"] == {"a": "b"} and got["sandboxID"] == id
+    assert got["state"] == "paused" and got["pauseMode"] == "full" and got["metadata"] == {"a": "b"} and got["sandboxID"] == id
     refused(control.post(f"/sandboxes/{id}/pause"), 409, "already paused")
     refused(control.post(f"/sandboxes/{id}/pause", {"memory": False}), 409)
     for path in ("timeout", "refreshes"):
@@ -101,7 +101,7 @@ def test_pause_without_memory_keeps_files_only(control, daemon):
     id = made["sandboxID"]
     daemon.exec_in(id, "echo kept > /root/file; setsid sleep 1000 >/dev/null 2>&1 &")
     assert control.post(f"/sandboxes/{id}/pause", {"memory": False}).status_code == 204
-    assert control.detail(id)["state"] == "paused"
+    assert control.detail(id)["state"] == "paused" and control.detail(id)["pauseMode"] == "filesystem"
     refused(control.post(f"/sandboxes/{id}/pause"), 409)
     back = control.post(f"/v2/sandboxes/{id}/connect", {})
     assert back.status_code == 201 and back.json() == made and near(left_s(control, id), 300)
