@@ -75,6 +75,14 @@ SMX_API int smx_sandbox_pause(struct smx_client *client, const char *id,
     struct smx_sandbox **ret_sandbox, struct smx_err *err);
 SMX_API int smx_sandbox_resume(struct smx_client *client, const char *id,
     struct smx_sandbox **ret_sandbox, struct smx_err *err);
+/** smx_sandbox_migrate() - move it to another runtime: it keeps id, name, lifetime and files, its
+ * processes end. Calls to it are refused meanwhile; after a failure it is where it was.
+ * @template_name: there, or NULL: the one it has  @ret_sandbox: the new state, or NULL
+ * Return: 0; -SMX_E_INVALID: it is there already, or no such runtime; -SMX_E_NOT_CONFIGURED;
+ * -SMX_E_STATE: it does not run or is in use; -SMX_E_TEMPLATE_NOT_FOUND. Takes as long as the files
+ * take. */
+SMX_API int smx_sandbox_migrate(struct smx_client *client, const char *id, const char *runtime,
+    const char *template_name, struct smx_sandbox **ret_sandbox, struct smx_err *err);
 /** smx_sandbox_delete() - gone with its files when the call returns.
  * @missing_ok: nonzero: one that is not there is a success
  * Return: 0; -SMX_E_SANDBOX_NOT_FOUND. */

@@ -217,6 +217,7 @@ int cmd_keys(struct cli *cli);
 int cmd_session(struct cli *cli);
 int cmd_backup(struct cli *cli);
 int cmd_restore(struct cli *cli);
+int cmd_migrate(struct cli *cli);
 int cmd_config(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_validate(struct cli *cli);

@@ -1,5 +1,6 @@
 /* cmd_backup.c - backup and restore: a sandbox's files as a tar file, or through a pipe. A file is
- * complete or not there: it is written beside its place and moved. */
+ * complete or not there: it is written beside its place and moved. And migrate, which the daemon
+ * does by itself. */
 #include "cli/create.h"
 
 #include <errno.h>
@@ -175,4 +176,32 @@ int cmd_restore(struct cli *cli)
     if (fd != STDIN_FILENO)
         smx_close(fd);
     return r;
+}
+
+/* --- migrate -----------------------------------------------------------------------------------
+ */
+
+int cmd_migrate(struct cli *cli)
+{
+    const char *to = cli_value(cli, "to");
+    struct smx_sandbox *sandbox;
+    int r;
+
+    if (!to)
+        return cli_usage(cli, "migrate needs --to RUNTIME");
+    r = cli_connect(cli);
+    if (r != 0)
+        return r;
+    cli_wait_start("moving the sandbox");
+    r = smx_sandbox_migrate(
+        cli->client, cli->pos[0], to, cli_value(cli, "template"), &sandbox, &cli->err);
+    cli_wait_end();
+    if (r < 0)
+        return cli_fail(cli);
+    if (cli->json)
+        cli_out_line(sandbox->json);
+    else
+        cli_outf("%s is on %s\n", sandbox->id, sandbox->runtime ? sandbox->runtime : to);
+    smx_sandbox_free(sandbox);
+    return 0;
 }

@@ -115,6 +115,12 @@ static const struct cli_option restore_options[] = {
     { 0 },
 };
 
+static const struct cli_option migrate_options[] = {
+    { 0, "to", "RUNTIME", "where to: daytona, e2b or local" },
+    { 'T', "template", "NAME", "template there; default: the one it has" },
+    { 0 },
+};
+
 static const struct cli_option session_options[] = {
     { 'u', "user", "NAME", "create: user of its commands; default: root" },
     { 'w', "workdir", "PATH", "create: where it starts; exec: for this command alone" },
@@ -266,6 +272,18 @@ const struct cli_command cli_commands[] = {
         .run = cmd_restore,
         .min = 1,
         .max = 2 },
+    { .name = "migrate",
+        .args = "SANDBOX",
+        .summary = "move a sandbox to another runtime",
+        .text =
+            "It keeps its id, name, lifetime and files (/workspace, /home, /root and sessions); "
+            "its processes end. The copy is compared with the original before that is given "
+            "up.",
+        .options = migrate_options,
+        .examples = "sandmux migrate box --to e2b",
+        .run = cmd_migrate,
+        .min = 1,
+        .max = 1 },
     { .name = "rm",
         .args = "[SANDBOX...]",
         .summary = "delete sandboxes with their files",

@@ -253,6 +253,42 @@ int smx_sandbox_resume(
     return request(c, "POST", id, "/resume", /* body= */ NULL, ret_sandbox, err);
 }
 
+static int write_migrate(
+    struct smx_buf *out, const char *runtime, const char *template_name, struct smx_err *err)
+{
+    struct json_writer w;
+
+    json_writer_init(&w, out);
+    json_object_begin(&w);
+    json_kv_string(&w, "runtime", runtime);
+    if (template_name)
+        json_kv_string(&w, "template", template_name);
+    json_object_end(&w);
+    return json_writer_end(&w, err);
+}
+
+int smx_sandbox_migrate(struct smx_client *c, const char *id, const char *runtime,
+    const char *template_name, struct smx_sandbox **ret_sandbox, struct smx_err *err)
+{
+    struct call call = { .method = "POST", .timeout_ms = UINT64_MAX };
+    struct smx_buf path, body;
+    int r;
+
+    smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
+    smx_buf_init(&body, SMX_HTTP_JSON_BODY_MAX);
+    r = call_path(&path, ROOT, id, "/migrate", err);
+    if (r == 0)
+        r = write_migrate(&body, runtime, template_name, err);
+    call.path = path.data;
+    call.body = body.data;
+    call.n = body.len;
+    if (r == 0)
+        r = call_sandbox(c, &call, ret_sandbox, err);
+    smx_buf_done(&path);
+    smx_buf_done(&body);
+    return r;
+}
+
 int smx_sandbox_delete(struct smx_client *c, const char *id, int missing_ok, struct smx_err *err)
 {
     struct call call = { .method = "DELETE" };

@@ -22,16 +22,16 @@ enum {
     "cd / || exit 66\n"                                    \
     "tar --version 2>/dev/null | grep -q GNU || exit 69\n" \
     "find --version 2>/dev/null | grep -q GNU || exit 69\n"
-/* "$@": the paths that are there, relative to the root. */
+/* "$@": those paths that are there, relative to the root. */
 #define FIND_PATHS                                                                   \
-    "set -f\n"                                                                       \
-    "if [ \"$1\" ]; then set -- \"$1\"; else set -- " ARCHIVE_PATHS "; fi\n"         \
     "n=$#\n"                                                                         \
     "for f; do\n"                                                                    \
     "if [ -e \"$f\" ] || [ -L \"$f\" ]; then f=${f#/}; set -- \"$@\" \"./$f\"; fi\n" \
     "done\n"                                                                         \
     "shift $n\n"                                                                     \
     "[ $# -gt 0 ] || exit 66\n"
+
+const char *const archive_paths[] = { "/workspace", "/home", "/root", NULL };
 
 static const char script_save[] = NEED_GNU FIND_PATHS
     "exec 3>&1\n"
@@ -64,12 +64,14 @@ struct run {
     bool ended;
 };
 
-static int run_start(struct run *r, struct provider_box *box, const char *script, const char *path,
-    bool in, struct smx_err *err)
+static int run_start(struct run *r, struct provider_box *box, const char *script,
+    const char *const *paths, bool in, struct smx_err *err)
 {
-    const char *const argv[] = { "sh", "-c", script, "sh", path ? path : "", NULL };
+    const char *argv[4 + ARCHIVE_PATHS_MAX + 1] = { "sh", "-c", script, "sh" };
     struct provider_process_spec spec = { .argv = argv, .cwd = "/", .stdin_open = in };
 
+    for (size_t i = 0; paths && paths[i] && i < ARCHIVE_PATHS_MAX; i++)
+        argv[4 + i] = paths[i];
     smx_buf_init(&r->said, SAID_MAX + 1);
     return provider_process_start(
         box, &spec, &r->stream, smx_deadline_in_ms(COMPOSE_START_TIMEOUT_MS), err);
@@ -113,7 +115,7 @@ static int run_rest(struct run *r, archive_give_fn *give, void *arg, struct smx_
 
 /* What tar's exit code and words mean. */
 static int verdict(
-    const struct run *r, const char *path, enum smx_code otherwise, struct smx_err *err)
+    const struct run *r, const char *const *paths, enum smx_code otherwise, struct smx_err *err)
 {
     const char *said = r->said.data ? r->said.data : "";
 
@@ -121,7 +123,7 @@ static int verdict(
         return 0;
     if (r->exit_code == EXIT_MISSING)
         return smx_err_set(err, SMX_E_FILE_NOT_FOUND, "%.200s not found in the sandbox",
-            path ? path : "none of " ARCHIVE_PATHS);
+            paths && paths[0] ? paths[0] : "/");
     if (r->exit_code == EXIT_NO_TAR)
         return smx_err_set(err, SMX_E_UNSUPPORTED,
             "archives need GNU tar and findutils in the sandbox's template");
@@ -132,16 +134,16 @@ static int verdict(
         err, otherwise, "tar in the sandbox ended with %d: %.300s", r->exit_code, said);
 }
 
-int archive_save(struct provider_box *box, const char *path, archive_give_fn *give, void *arg,
-    bool *ret_changed, struct smx_err *err)
+int archive_save(struct provider_box *box, const char *const *paths, archive_give_fn *give,
+    void *arg, bool *ret_changed, struct smx_err *err)
 {
     struct run run = { 0 };
-    int r = run_start(&run, box, script_save, path, /* in= */ false, err);
+    int r = run_start(&run, box, script_save, paths, /* in= */ false, err);
 
     if (r == 0)
         r = run_rest(&run, give, arg, err);
     if (r == 0)
-        r = verdict(&run, path, SMX_E_IO, err);
+        r = verdict(&run, paths, SMX_E_IO, err);
     if (r == 0 && ret_changed)
         *ret_changed = run.exit_code == EXIT_CHANGED;
     run_done(&run);
@@ -193,7 +195,7 @@ int archive_load(struct provider_box *box, archive_take_fn *take, void *arg, uin
 {
     struct run run = { 0 };
     struct fed fed = { 0 };
-    int r = run_start(&run, box, script_load, /* path= */ NULL, /* in= */ true, err);
+    int r = run_start(&run, box, script_load, /* paths= */ NULL, /* in= */ true, err);
 
     while (r == 0 && run.pid == 0 && !run.ended)
         r = run_next(&run, /* give= */ NULL, /* arg= */ NULL, err);
@@ -204,7 +206,7 @@ int archive_load(struct provider_box *box, archive_take_fn *take, void *arg, uin
     else if (run.pid && !run.ended)
         provider_signal(box, run.pid, SIGKILL, smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS), NULL);
     if (r == 0)
-        r = verdict(&run, /* path= */ NULL, SMX_E_INVALID, err);
+        r = verdict(&run, /* paths= */ NULL, SMX_E_INVALID, err);
     if (r == 0 && (!fed.whole || fed.zeros < END_ZEROS))
         r = smx_err_set(err, SMX_E_INVALID,
             "the archive is cut off: its end is missing after %llu bytes, which were unpacked",
@@ -223,18 +225,18 @@ static int to_buf(void *arg, const void *data, size_t n)
 }
 
 /* Two lines "<64 hexadecimal digits>  -". */
-int archive_digest(
-    struct provider_box *box, const char *path, char out[ARCHIVE_DIGEST_SIZE], struct smx_err *err)
+int archive_digest(struct provider_box *box, const char *const *paths,
+    char out[ARCHIVE_DIGEST_SIZE], struct smx_err *err)
 {
     struct run run = { 0 };
     struct smx_buf lines;
-    int r = run_start(&run, box, script_digest, path, /* in= */ false, err);
+    int r = run_start(&run, box, script_digest, paths, /* in= */ false, err);
 
     smx_buf_init(&lines, 4096);
     if (r == 0)
         r = run_rest(&run, to_buf, &lines, err);
     if (r == 0)
-        r = verdict(&run, path, SMX_E_IO, err);
+        r = verdict(&run, paths, SMX_E_IO, err);
     if (r == 0 && (lines.len != 2 * 68 || run.said.len > 0))
         r = smx_err_set(err, SMX_E_IO, "the files cannot be read to compare them: %.200s",
             run.said.data ? run.said.data : "no digest");

@@ -260,6 +260,27 @@ void pumps_end(struct compose *c)
     io_shield_end();
 }
 
+static bool cancel_of(struct compose *c, const struct sandbox *sb)
+{
+    bool some = false;
+
+    SMX_LIST_FOREACH(node, &c->pumps) {
+        struct pump *p = SMX_LIST_ENTRY(node, struct pump, node);
+
+        if (p->sb != sb)
+            continue;
+        io_fiber_cancel(p->fiber);
+        some = true;
+    }
+    return some;
+}
+
+void pumps_leave(struct compose *c, const struct sandbox *sb)
+{
+    while (cancel_of(c, sb))
+        io_yield();
+}
+
 /* --- running ---------------------------------------------------------------------------------- */
 
 int run_to_end(struct provider_box *box, const struct provider_process_spec *spec,

@@ -14,6 +14,8 @@ struct compose {
     struct smx_map sandboxes; /* id -> struct sandbox_sessions */
     struct smx_list pumps;    /* of struct pump */
     struct io_event no_pumps;
+    struct io_fiber *sweeper; /* NULL: it is done */
+    struct io_event swept;
 };
 
 struct session {
@@ -61,7 +63,14 @@ int command_pump(struct compose *c, struct sandbox *sb, struct session *s,
 struct session_command *command_add(
     struct session *s, const char *id, const char *text, bool async, struct smx_err *err);
 void commands_drop(struct session *s);
-void pumps_end(struct compose *c); /* [parks] */
+void pumps_end(struct compose *c);                             /* [parks] */
+void pumps_leave(struct compose *c, const struct sandbox *sb); /* [parks] */
+/* [parks] reads no more of what runs in a sandbox, whose processes are about to go: its commands
+ * are lost. Its sessions are read anew from its files when they are asked for. */
+void sessions_leave(struct compose *c, struct sandbox *sb);
+
+/* migrate.c: [parks] twins that an earlier gateway left. */
+void migrations_sweep(void *compose);
 /* [parks] runs a program to its end; output up to the buffer's maximum. */
 int run_to_end(struct provider_box *box, const struct provider_process_spec *spec,
     struct smx_buf *out, int *ret_exit_code, struct smx_err *err);

@@ -10,6 +10,7 @@
 int compose_new(struct core *core, struct compose **ret, struct smx_err *err)
 {
     struct compose *c = smx_alloc(sizeof *c);
+    int r;
 
     if (!c)
         return smx_err_oom(err);
@@ -19,6 +20,13 @@ int compose_new(struct core *core, struct compose **ret, struct smx_err *err)
     smx_list_init(&c->pumps);
     io_event_init(&c->no_pumps);
     io_event_set(&c->no_pumps);
+    io_event_init(&c->swept);
+    r = io_fiber_spawn(io_loop_self(), "migrations", migrations_sweep, c, &c->sweeper, err);
+    if (r < 0) {
+        smx_map_done(&c->sandboxes);
+        smx_free(c);
+        return r;
+    }
     *ret = c;
     return 0;
 }
@@ -56,6 +64,11 @@ void compose_free(struct compose *c)
 
     if (!c)
         return;
+    if (c->sweeper)
+        io_fiber_cancel(c->sweeper);
+    io_shield_begin();
+    io_event_wait(&c->swept, SMX_FOREVER);
+    io_shield_end();
     pumps_end(c);
     while ((ss = smx_map_next(&c->sandboxes, &pos)))
         drop_sandbox(c, ss);
@@ -174,6 +187,15 @@ int session_find(struct compose *c, struct sandbox *sb, const char *id, struct s
     }
     *ret = s;
     return 0;
+}
+
+void sessions_leave(struct compose *c, struct sandbox *sb)
+{
+    struct sandbox_sessions *ss = smx_map_get(&c->sandboxes, sb->id);
+
+    pumps_leave(c, sb);
+    if (ss)
+        ss->loaded = false;
 }
 
 /* --- create ----------------------------------------------------------------------------------- */

@@ -138,6 +138,7 @@ struct core_create_spec {
     enum sandbox_on_timeout on_timeout;  /* -SMX_E_UNSUPPORTED where the runtime cannot do it */
     bool auto_resume, open_envd, private_traffic;
     const char *dialect; /* at most SANDBOX_DIALECT_MAX bytes; NULL: none */
+    const char *machine_id; /* what the provider calls its owner; NULL: the sandbox's id */
     /* As given to core_idem_begin(), so that recovery can adopt; NULL: none. */
     const char *idempotency_scope, *idempotency_key;
 };
@@ -248,6 +249,20 @@ bool sandbox_token_check(const struct sandbox *sb, const char *token); /* consta
 void sandbox_traffic_token(const struct sandbox *sb, char out[SANDBOX_TOKEN_SIZE]);
 bool sandbox_traffic_token_check(const struct sandbox *sb, const char *token);
 
+/* --- moving to another machine ---------------------------------------------------------------- */
+
+/* The environment it was made with; borrowed. Values may be secrets. */
+const struct json_pair *sandbox_env(const struct sandbox *sb, size_t *ret_n);
+/* [parks] from now on uses are refused (-SMX_E_STATE, saying why); returns when none is under way.
+ * Holds are not uses. Ended by sandbox_open_again(). -SMX_E_STATE: it does not run, is being moved
+ * already, or is still in use after some seconds. */
+int sandbox_close_door(struct sandbox *sb, const char *why, struct smx_err *err);
+void sandbox_open_again(struct sandbox *sb);
+/* [parks] gives a the machine of b and b that of a: runtime, provider's id, limits. Both run, with
+ * closed doors and no hold; ids, names and lifetimes stay. In one transaction: after
+ * a failure or a crash both are what they were, or both are exchanged. */
+int sandbox_exchange(struct sandbox *a, struct sandbox *b, struct smx_err *err);
+
 /* --- a sandbox's log ----------------------------------------------------------------------- */
 
 enum { SANDBOX_LOG_LINES = 512, SANDBOX_LOG_LINE_MAX = 512 };
@@ -338,7 +353,7 @@ void core_runtime_at(struct core *c, size_t i, struct core_runtime *ret);
 enum { CORE_SWITCH_DRY_RUN = 1, CORE_SWITCH_FORCE = 2, CORE_SWITCH_LIVE = 4 };
 struct core_switched {
     const char *previous, *current;
-    char warning[120]; /* "3 sandboxes stay on daytona", or empty */
+    char warning[120]; /* "3 sandboxes stay on daytona; ...", or empty */
 };
 /* [parks] validates, then commits by compare-and-set and persists; nothing changed on failure.
  * -SMX_E_INVALID as above; -SMX_E_NOT_CONFIGURED: "Runtime 'e2b' is not properly configured". */

@@ -275,7 +275,7 @@ static const enum provider_at_expiry at_expiry[] = {
 
 static int call_provider(struct sbx *b, const struct core_create_spec *spec, struct smx_err *err)
 {
-    struct provider_create_spec ps = { .id = b->pub.id,
+    struct provider_create_spec ps = { .id = spec->machine_id ? spec->machine_id : b->pub.id,
         .token = b->token,
         .template = b->pub.template,
         .resources = spec->resources,

@@ -113,6 +113,7 @@ struct sbx {
     struct provider_box *box; /* NULL: not attached */
     unsigned uses, holds;
     bool detach;                /* the box goes with the last use */
+    const char *closed;         /* why it takes no uses; static. NULL: it does */
     struct io_sem lock;         /* one transition at a time */
     uint64_t moved_ns;          /* when the lock was last given back */
     uint64_t verified_until_ns; /* adopt_verify() believes it until then */
@@ -159,6 +160,8 @@ int pairs_decode(const char *json, struct json_pair **ret, size_t *ret_n, struct
 enum { MOVE_FACT = 1 /* it happened: memory follows even when the row cannot be written yet */ };
 int sandbox_move(struct sbx *b, enum sandbox_state next, const char *reason, unsigned flags,
     struct smx_err *err);
+void sandbox_fill_row(
+    const struct sbx *b, enum sandbox_state state, const char *reason, struct store_sandbox *row);
 int sandbox_save(struct sbx *b, struct smx_err *err); /* the row without a change of state */
 int sandbox_lock(struct sbx *b, struct smx_err *err); /* [parks] a reference is the caller's */
 void sandbox_unlock(struct sbx *b);

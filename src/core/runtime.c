@@ -218,8 +218,9 @@ static void say_what_stays(struct core *c, const struct core_rt *to, struct core
 
     ret->warning[0] = '\0';
     if (from && from != to && from->living > 0)
-        snprintf(ret->warning, sizeof ret->warning, "%zu sandbox%s on %s", from->living,
-            from->living == 1 ? " stays" : "es stay", from->cfg.name);
+        snprintf(ret->warning, sizeof ret->warning,
+            "%zu sandbox%s on %s; 'sandmux migrate ID --to %s' moves one", from->living,
+            from->living == 1 ? " stays" : "es stay", from->cfg.name, to->cfg.name);
 }
 
 int core_runtime_switch(struct core *c, const char *to, unsigned flags, const char *actor,

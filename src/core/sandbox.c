@@ -64,7 +64,7 @@ bool sandbox_state_allows(enum sandbox_state from, enum sandbox_state to)
 
 /* --- the row ------------------------------------------------------------------------------- */
 
-static void fill_row(
+void sandbox_fill_row(
     const struct sbx *b, enum sandbox_state state, const char *reason, struct store_sandbox *row)
 {
     const struct sandbox *sb = &b->pub;
@@ -133,7 +133,7 @@ static int write_row(struct sbx *b, enum sandbox_state state, const char *reason
     bool insert = b->pub.serial == 0;
     int r;
 
-    fill_row(b, state, reason, &row);
+    sandbox_fill_row(b, state, reason, &row);
     if (insert) { /* later writes leave the column alone */
         env = pairs_encode(b->env, b->n_env, err);
         if (!env)
@@ -590,6 +590,8 @@ int sandbox_use_begin(struct sandbox *sb, struct provider_box **ret_box, struct 
 
     if (sb->state != SANDBOX_RUNNING)
         return sandbox_refuse(b, "used", err);
+    if (b->closed)
+        return smx_err_set(err, SMX_E_STATE, "sandbox '%s' %s", sb->id, b->closed);
     if (!b->box || b->detach)
         return not_attached(b, err);
     b->uses++;

@@ -283,7 +283,7 @@ FIBER_TEST(a_switch_is_checked_kept_and_dropped_when_the_setting_changes)
     ASSERT_OK(core_runtime_switch(f.core, "e2b", 0, "tester", &done, &f.err), &f.err);
     ASSERT_STR(done.previous, "local");
     ASSERT_STR(done.current, "e2b");
-    ASSERT_STR(done.warning, "1 sandbox stays on local");
+    ASSERT_STR(done.warning, "1 sandbox stays on local; 'sandmux migrate ID --to e2b' moves one");
     ASSERT_OK(make(&f, NULL, &other), &f.err);
     ASSERT_STR(other->runtime, "e2b");
     ASSERT_STR(sb->runtime, "local");

@@ -115,6 +115,26 @@ int store_sandbox_put(struct store *st, struct store_sandbox *row, const struct 
     return store_do(st, sandbox_put, &p, flags, err);
 }
 
+struct sandbox_both {
+    struct sandbox_put a, b;
+};
+
+static int sandbox_both(struct store *st, void *arg, struct smx_err *err)
+{
+    struct sandbox_both *both = arg;
+    int r = sandbox_put(st, &both->a, err);
+
+    return r < 0 ? r : sandbox_put(st, &both->b, err);
+}
+
+int store_sandbox_put_both(struct store *st, struct store_sandbox *a, struct store_sandbox *b,
+    const struct store_event *event, unsigned flags, struct smx_err *err)
+{
+    struct sandbox_both both = { .a = { .row = a, .event = event }, .b = { .row = b } };
+
+    return store_do(st, sandbox_both, &both, flags, err);
+}
+
 /* --- reading all: the worker copies the rows, the loop looks at them */
 
 struct row_node {

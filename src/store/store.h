@@ -83,6 +83,9 @@ struct store_sandbox {
  * -SMX_E_EXISTS: the name belongs to a living one. */
 int store_sandbox_put(struct store *st, struct store_sandbox *row, const struct store_event *event,
     unsigned flags, struct smx_err *err);
+/* [parks] writes two rows that are there, and the event, in one transaction. */
+int store_sandbox_put_both(struct store *st, struct store_sandbox *a, struct store_sandbox *b,
+    const struct store_event *event, unsigned flags, struct smx_err *err);
 /* [parks] calls fn on the loop for every row that is not deleted, by serial. Strings are valid
  * during the call. A negative return of fn ends it and is returned. */
 typedef int(store_sandbox_fn)(void *ctx, const struct store_sandbox *row, struct smx_err *err);

@@ -34,8 +34,11 @@ void native_archive_get(struct http_exchange *x, const struct http_params *param
     if (r == 0)
         r = native_use_begin(ctx, x, params, &use, &err);
     if (r == 0) {
+        const char *const one[] = { path, NULL };
+
         native_watch_client(x);
-        r = archive_save(use.box, path, send, x, /* ret_changed= */ NULL, &err);
+        r = archive_save(
+            use.box, path ? one : archive_paths, send, x, /* ret_changed= */ NULL, &err);
         native_unwatch_client(x);
     }
     if (r == 0)

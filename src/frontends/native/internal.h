@@ -76,7 +76,7 @@ native_handler_fn native_session_post, native_session_list_get, native_session_g
     native_session_signal;
 native_handler_fn native_file_list, native_file_get, native_file_put, native_file_upload,
     native_file_delete, native_file_make_dir, native_file_move;
-native_handler_fn native_archive_get, native_archive_put;
+native_handler_fn native_archive_get, native_archive_put, native_migrate_post;
 native_handler_fn native_preview, native_logs, native_stats;
 native_handler_fn native_events;
 native_handler_fn native_templates;

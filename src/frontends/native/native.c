@@ -33,6 +33,7 @@ static const struct http_route routes[] = {
     { H1_POST, S "/stop", native_sandbox_stop, GUARD_CHANGE },
     { H1_POST, S "/pause", native_sandbox_pause, GUARD_CHANGE },
     { H1_POST, S "/resume", native_sandbox_resume, GUARD_CHANGE },
+    { H1_POST, S "/migrate", native_migrate_post, GUARD_CHANGE },
     { H1_POST, S "/exec", native_exec_post, GUARD_CHANGE },
     { H1_GET, S "/exec", native_exec_socket, GUARD_CHANGE },
     { H1_GET, S "/processes", native_process_list, GUARD_READ },

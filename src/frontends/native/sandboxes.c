@@ -1,4 +1,5 @@
 /* sandboxes.c - /api/sandboxes: create, get or create, list, change, life cycle. */
+#include "compose/migrate.h"
 #include "frontends/native/exec.h"
 
 enum { CAPABILITIES_MAX = 1024 };
@@ -503,4 +504,26 @@ void native_sandbox_pause(struct http_exchange *x, const struct http_params *par
 void native_sandbox_resume(struct http_exchange *x, const struct http_params *params, void *ctx)
 {
     change_state(x, params, ctx, sandbox_resume);
+}
+
+void native_migrate_post(struct http_exchange *x, const struct http_params *params, void *ctx)
+{
+    SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
+    struct frontend *fe = ctx;
+    struct native_migrate req;
+    struct smx_err err = { 0 };
+    int r = native_body(x, &native_migrate_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+
+    if (r == 0)
+        r = native_find(fe, x, params, &sb, &err);
+    if (r == 0) {
+        struct migrate_spec spec = { req.runtime, req.template_name };
+
+        r = sandbox_migrate(fe->compose, sb, &spec, &err);
+    }
+    if (r < 0)
+        native_fail(x, &err);
+    else
+        reply_sandbox(x, 200, sb);
+    json_free(&native_migrate_table, &req);
 }

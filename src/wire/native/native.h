@@ -207,6 +207,9 @@ struct native_session_result {
     struct json_bytes stdout_b64, stderr_b64, output_b64;
     bool truncated, timed_out;
 };
+struct native_migrate { /* POST .../migrate */
+    char *runtime, *template_name;
+};
 struct native_session_input { /* POST .../sessions/{session}/commands/{command}/input */
     char *data;
     struct json_bytes data_b64;
@@ -325,11 +328,11 @@ extern const struct json_table native_resources_table, native_resources_reply_ta
     native_exec_exit_table, native_exec_event_table, native_ws_start_table, native_resize_table,
     native_ws_control_table, native_session_create_table, native_session_command_table,
     native_session_table, native_session_list_table, native_session_exec_table,
-    native_session_result_table, native_session_input_table, native_process_table,
-    native_process_list_table, native_file_table, native_file_list_table, native_move_table,
-    native_preview_table, native_log_line_table, native_stats_table, native_event_table,
-    native_template_table, native_template_list_table, native_key_create_table, native_key_table,
-    native_key_list_table, native_switch_table, native_switch_result_table,
+    native_session_result_table, native_session_input_table, native_migrate_table,
+    native_process_table, native_process_list_table, native_file_table, native_file_list_table,
+    native_move_table, native_preview_table, native_log_line_table, native_stats_table,
+    native_event_table, native_template_table, native_template_list_table, native_key_create_table,
+    native_key_table, native_key_list_table, native_switch_table, native_switch_result_table,
     native_runtime_status_table, native_runtime_validation_table, native_runtime_health_table,
     native_version_table, native_check_table, native_ready_table, native_error_body_table;
 

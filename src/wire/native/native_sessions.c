@@ -1,4 +1,4 @@
-/* native_sessions.c - the tables of sessions. Constant data, no state, any thread. */
+/* native_sessions.c - the tables of sessions and migration. Constant data, no state, any thread. */
 #include "wire/native/native_tables.h"
 
 FIELDS(native_session_create_table) = {
@@ -61,3 +61,9 @@ FIELDS(native_session_input_table) = {
     BOOL(native_session_input, "eof", eof, OPT),
 };
 JSON_TABLE(native_session_input_table, native_session_input);
+
+FIELDS(native_migrate_table) = {
+    STR(native_migrate, "runtime", runtime, REQ, .max = SMX_NAME_LEN_MAX),
+    STR(native_migrate, "template", template_name, OPT, .max = SMX_TEMPLATE_LEN_MAX),
+};
+JSON_TABLE(native_migrate_table, native_migrate);
