@@ -182,6 +182,7 @@ int hands_start(struct hands *h, struct io_loop *loop, int boxes_fd, int trash_f
 {
     *h = (struct hands){ .loop = loop, .dirs = { boxes_fd, trash_fd, pool_fd } };
     io_sem_init(&h->free, HANDS_MAX);
+    io_sem_init(&h->slow, HANDS_MAX - 2);
     io_sem_init(&h->closing, 1);
     return 0;
 }
@@ -245,6 +246,19 @@ static int run(struct hands *h, const struct job *job, int fd, struct done *done
     return r;
 }
 
+/* Trees are as large as those who are in them like: a room never waits for one. */
+static int run_slow(struct hands *h, const struct job *job, struct done *done, struct load *load,
+    struct smx_err *err)
+{
+    int r = io_sem_acquire(&h->slow, SMX_FOREVER);
+
+    if (r < 0)
+        return smx_err_set(err, SMX_E_CANCELLED, "the engine is stopping");
+    r = run(h, job, /* fd= */ -1, done, load, err);
+    io_sem_release(&h->slow);
+    return r;
+}
+
 static int run_named(
     struct hands *h, char what, const char *name, struct done *done, struct smx_err *err)
 {
@@ -253,7 +267,8 @@ static int run_named(
 
     if (!smx_strcpy(job.name, sizeof job.name, name))
         return smx_err_set(err, SMX_E_INTERNAL, "a directory's name is too long");
-    return run(h, &job, /* fd= */ -1, done, &load, err);
+    return what == JOB_PREPARE ? run(h, &job, /* fd= */ -1, done, &load, err)
+                               : run_slow(h, &job, done, &load, err);
 }
 
 static int simple(

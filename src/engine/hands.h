@@ -26,6 +26,7 @@ struct hands {
     struct hand closer;
     struct io_sem closing;
     struct io_sem free; /* one count a hand */
+    struct io_sem slow; /* jobs that may take long leave two hands to the others */
 };
 
 int hands_start(struct hands *h, struct io_loop *loop, int boxes_fd, int trash_fd, int pool_fd,

@@ -124,6 +124,27 @@ def test_a_helper_that_is_killed_is_replaced(make_engine):
     assert engine.run(made[-1], "echo works")[1] == "works\n"
 
 
+def test_a_create_does_not_wait_for_trees_that_are_removed(make_engine):
+    engine = make_engine("--rooms", "0")
+    doomed = [engine.create(resources={"memory_mib": 64})["id"] for _ in range(16)]
+    stopped, pending = set(), []
+    try:
+        for id in doomed:
+            for hand in hands(engine):
+                os.kill(hand, signal.SIGSTOP)
+                stopped.add(hand)
+            pending.append(engine.gate.send("delete", id=id))
+            until(lambda id=id: not (engine.state / "sandboxes" / id).exists())
+        id = engine.create(resources={"memory_mib": 64})["id"]
+        assert engine.run(id, "echo works")[1] == "works\n"
+        assert len(engine.gate.replies) < len(pending), "nothing was in the way"
+    finally:
+        for hand in stopped:
+            os.kill(hand, signal.SIGCONT)
+    for seq in pending:
+        engine.gate.wait(seq)
+
+
 def test_descriptors_come_back(make_engine):
     engine = make_engine("--rooms", "3")
     until(lambda: len(ready(engine)) == 3)
