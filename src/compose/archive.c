@@ -51,10 +51,12 @@ static const char script_load[] =
 static const char script_digest[] = NEED_GNU FIND_PATHS
     "list() {\n"
     "find \"$@\" -xdev \\( -type d -printf '%p %y %m %U %G %T@\\0' -o "
-    "-type l -printf '%p %y %U %G %l\\0' -o -type s -o -type f -printf '%p %y %m %U %G %T@ %s\\0' -o "
+    "-type l -printf '%p %y %U %G %l\\0' -o -type s -o "
+    "-type f -printf '%p %y %m %U %G %T@ %s\\0' -o "
     "-printf '%p %y %m %U %G\\0' \\) | LC_ALL=C sort -z | sha256sum\n"
     "}\n"
-    "list \"$@\" && find \"$@\" -xdev -type f -print0 | LC_ALL=C sort -z | xargs -0 cat -- | sha256sum\n";
+    "list \"$@\" &&\n"
+    "find \"$@\" -xdev -type f -print0 | LC_ALL=C sort -z | xargs -0 cat -- | sha256sum\n";
 
 struct run {
     struct provider_stream *stream;

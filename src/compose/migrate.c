@@ -214,8 +214,8 @@ static bool sweep_one(struct compose *c)
     core_each(c->core, find_twin, &twin);
     if (!twin)
         return false;
-    smx_info("removing what an interrupted migration left: sandbox %s on '%s'", twin->id,
-        twin->runtime);
+    smx_info(
+        "removing what an interrupted migration left: sandbox %s on '%s'", twin->id, twin->runtime);
     return sandbox_delete(twin, &err) == 0;
 }
 
