@@ -184,6 +184,35 @@ static void check_port(struct cli *cli, struct doctor_result *r)
             host, port, strerror(failure));
 }
 
+/* Whether the files are there; the daemon says whether they make sense. */
+static void check_tls(struct cli *cli, struct doctor_result *r)
+{
+    static const enum config_key files[] = { CONFIG_TLS_CERT, CONFIG_TLS_KEY };
+    SMX_CLEANUP(config_freep) struct config *config = NULL;
+    size_t set = 0;
+
+    if (load(r, &config) < 0)
+        return;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(files); i++) {
+        const char *path = config_get(config, files[i]);
+
+        set += path != NULL;
+        if (!path || access(path, R_OK) == 0)
+            continue;
+        doctor_set(r, DOCTOR_BAD, "Correct the path, or make both files with 'sandmux tls init'.",
+            "%s %s: %s", config_setting(files[i])->env, path, strerror(errno));
+        return;
+    }
+    if (set == 1)
+        doctor_set(r, DOCTOR_BAD, "Set both SANDMUX_TLS_CERT and SANDMUX_TLS_KEY.",
+            "one of certificate and key is not set");
+    else if (set == 0)
+        doctor_set(r, DOCTOR_OK, "", "no certificate is set; HTTPS is off");
+    else
+        doctor_set(r, DOCTOR_OK, "", "HTTPS at %s with %s", config_get(config, CONFIG_TLS_LISTEN),
+            config_get(config, CONFIG_TLS_CERT));
+}
+
 /* The first check of /readyz that is not ok. */
 static void first_failure(const char *json, struct doctor_result *r)
 {
@@ -243,6 +272,7 @@ static const struct {
     { "settings", check_settings },
     { "disk", check_disk },
     { "port", check_port },
+    { "tls", check_tls },
     { "daemon", check_daemon },
 };
 
