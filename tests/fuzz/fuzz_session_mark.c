@@ -5,6 +5,8 @@
 
 #include "compose/internal.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 static int give(void *arg, const char *data, size_t n)
 {
     return smx_buf_append(arg, data, n);

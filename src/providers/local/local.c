@@ -71,7 +71,7 @@ static uint64_t local_capabilities(void *impl)
 {
     static const enum provider_cap always[] = { PROVIDER_PERSISTENT, PROVIDER_STOP_START,
         PROVIDER_RESOURCES, PROVIDER_TEMPLATES, PROVIDER_AUTO_CLEANUP, PROVIDER_PTY, PROVIDER_PORTS,
-        PROVIDER_STATS };
+        PROVIDER_STATS, PROVIDER_SESSIONS };
     const struct local *l = impl;
     uint64_t bits = l->pause ? PROVIDER_BIT(PROVIDER_PAUSE_RESUME) : 0;
 
