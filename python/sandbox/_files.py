@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from typing import IO, TYPE_CHECKING, Any, Iterable, List, Optional, Tuple, Union
+from typing import IO, TYPE_CHECKING, Any, Iterable, List, Optional, Tuple, Union, overload
 
 from ._client import path_of, text
 from ._model import FileInfo, Match, ReplaceResult, SearchResult
@@ -99,13 +99,20 @@ class FileSystem:
             content, path = item if isinstance(item, (tuple, list)) else (item.source, item.destination)
             self.upload_file(content, path)
 
+    @overload
+    def download_file(self, path: Path, local_path: Union[int, float, None] = None) -> bytes: ...
+
+    @overload
+    def download_file(self, path: Path, local_path: Union[Path, IO[bytes]], timeout: Union[int, float, None] = None) -> None: ...
+
     def download_file(self, path: Path, local_path: Union[Path, IO[bytes], int, float, None] = None,
                       timeout: Union[int, float, None] = None) -> Optional[bytes]:
         """A file's bytes; with local_path (a path or an open binary file of this machine) streamed there instead. A number in
         its place is a time limit, as in (path, timeout)."""
         source = text("path", path)
         if local_path is None or isinstance(local_path, (int, float)):
-            return self._native("download", "read", source)
+            content: bytes = self._native("download", "read", source)
+            return content
         if isinstance(local_path, (str, os.PathLike)):
             self._download_to(source, os.fspath(local_path))
         else:
@@ -217,7 +224,7 @@ class FileSystem:
 
     def _replace(self, path: str, old: bytes, new: bytes) -> ReplaceResult:
         try:
-            content = self.download_file(path) or b""
+            content = self.download_file(path)
             if old and old in content:
                 self.upload_file(content.replace(old, new), path)
         except SandboxError as e:

@@ -1,7 +1,8 @@
 """Commands, sessions, terminals and running programs of a sandbox."""
+import base64
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
 from ._client import path_of, seconds_ms, text
@@ -26,7 +27,7 @@ def _command(command: Command) -> Union[str, List[str]]:
     return [text("command", word) for word in command]
 
 
-def _env(env: Env) -> Optional[dict]:
+def _env(env: Env) -> Optional[Dict[str, str]]:
     return {text("env", k): text(f"env {k}", v) for k, v in env.items()} if env else None
 
 
@@ -39,6 +40,13 @@ def _bytes(what: str, data: Union[bytes, bytearray, memoryview, str, None]) -> O
         except UnicodeEncodeError:
             raise InvalidRequestError(f"{what}: is not valid Unicode text; give bytes") from None
     return bytes(data)
+
+
+def _stream(body: Mapping[str, Any], name: str) -> str:
+    """Output in a reply, whichever form it came in."""
+    if body.get(f"{name}_b64") is not None:
+        return base64.b64decode(body[f"{name}_b64"]).decode("utf-8", "replace")
+    return body.get(name) or ""
 
 
 class Process:
@@ -103,7 +111,8 @@ class Process:
 
     def execute_session_command(self, session_id: str, req: Any = None, timeout: Seconds = None, *,
                                 request: Any = None) -> SessionExecuteResponse:
-        """req: shell text, a SessionExecuteRequest, or a dict."""
+        """req: shell text, a SessionExecuteRequest, or a dict. Past the time limit the command is killed and SandboxTimeoutError
+        raised, which has .result; the session goes on."""
         wanted = SessionExecuteRequest.of(req if req is not None else request)
         body = {"command": text("command", wanted.command), "async": wanted.run_async}
         if wanted.cwd is not None:
@@ -111,12 +120,23 @@ class Process:
         if timeout:
             body["timeout_s"] = seconds_ms("timeout", timeout) / 1000
         got = self._session("session command", "POST", text("session_id", session_id), "exec", body=body)
-        return SessionExecuteResponse(got["cmd_id"], got.get("exit_code"), got.get("output"), got.get("stdout"), got.get("stderr"))
+        result = SessionExecuteResponse(got["cmd_id"], got.get("exit_code"), *(_stream(got, s) for s in ("output", "stdout", "stderr")))
+        if got.get("timed_out"):
+            error = SandboxTimeoutError(f"the command timed out after {timeout} s and was killed")
+            error.result = result  # type: ignore[attr-defined]
+            raise error
+        return result
 
     def get_session_command_logs(self, session_id: str, command_id: str) -> CommandLogs:
         """What the command has said so far: text that also has .output, .stdout, .stderr and .exit_code."""
         got = self._session("session logs", "GET", text("session_id", session_id), "commands", text("command_id", command_id), "logs")
-        return CommandLogs(got.get("output") or "", got.get("stdout") or "", got.get("stderr") or "", got.get("exit_code"))
+        return CommandLogs(_stream(got, "output"), _stream(got, "stdout"), _stream(got, "stderr"), got.get("exit_code"))
+
+    def send_session_command_input(self, session_id: str, command_id: str, data: Union[str, bytes], eof: bool = False) -> None:
+        """To the standard input of an asynchronous command."""
+        sent = base64.b64encode(_bytes("data", data) or b"").decode()
+        self._session("session input", "POST", text("session_id", session_id), "commands", text("command_id", command_id), "input",
+                      body={"data_b64": sent, "eof": eof})
 
     def get_session(self, session_id: str) -> Session:
         return Session.of(self._session("get session", "GET", text("session_id", session_id)))

@@ -8,7 +8,7 @@ A task that is cancelled ends its call early: a command is killed, a sandbox tha
 """
 import asyncio
 import inspect
-from typing import IO, Any, AsyncIterator, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import IO, Any, AsyncIterator, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union, overload
 
 from . import _box, _files, _process, runtime_manager as _runtime, sandbox as _names
 from ._client import Client, Json, default_client
@@ -33,9 +33,16 @@ class AsyncFileSystem:
     async def upload_files(self, files: Iterable[Any]) -> None:
         return await run(self._fs.upload_files, files)
 
+    @overload
+    async def download_file(self, path: Path, local_path: Union[int, float, None] = None) -> bytes: ...
+
+    @overload
+    async def download_file(self, path: Path, local_path: Union[Path, IO[bytes]], timeout: Union[int, float, None] = None) -> None: ...
+
     async def download_file(self, path: Path, local_path: Union[Path, IO[bytes], int, float, None] = None,
                             timeout: Union[int, float, None] = None) -> Optional[bytes]:
-        return await run(self._fs.download_file, path, local_path, timeout)
+        content: Optional[bytes] = await run(self._fs.download_file, path, local_path, timeout)
+        return content
 
     async def list_files(self, path: Path = ".", depth: int = 1) -> List[FileInfo]:
         return await run(self._fs.list_files, path, depth)
@@ -96,6 +103,9 @@ class AsyncProcess:
 
     async def get_session_command_logs(self, session_id: str, command_id: str) -> CommandLogs:
         return await run(self._process.get_session_command_logs, session_id, command_id)
+
+    async def send_session_command_input(self, session_id: str, command_id: str, data: Union[str, bytes], eof: bool = False) -> None:
+        return await run(self._process.send_session_command_input, session_id, command_id, data, eof)
 
     async def get_session(self, session_id: str) -> Session:
         return await run(self._process.get_session, session_id)

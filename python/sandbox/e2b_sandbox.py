@@ -70,7 +70,7 @@ class E2BSandboxWrapper:
 
     def __init__(self, sandbox: Any, id: Optional[str] = None) -> None:
         self.sandbox = sandbox
-        self.id: str = id or getattr(sandbox, "id", None) or getattr(sandbox, "sandbox_id", "")
+        self.id = str(id or getattr(sandbox, "id", None) or getattr(sandbox, "sandbox_id", ""))
         self.fs = E2BFilesystemWrapper(sandbox)
         self.process = E2BProcessWrapper(sandbox)
 

@@ -50,7 +50,7 @@ def test_services_of_an_image_are_started(client, monkeypatch):
     with Sandbox.create() as box:
         ensure_services(box)
         box.fs.upload_file("", "/etc/supervisor/conf.d/supervisord.conf")
-        box.fs.upload_file("#!/bin/sh\necho \"$@\" >/workspace/started\nexec sleep 1000\n", "/workspace/bin/supervisord", "755")
+        box.fs.upload_file("#!/bin/sh\nprintf '%s\\n' \"$*\" >/workspace/started\nexec sleep 1000\n", "/workspace/bin/supervisord", "755")
         box.fs.upload_file("#!/bin/sh\npgrep -f 'sleep 1000'\n", "/workspace/bin/supervisorctl", "755")
         try:
             ensure_services(box)
