@@ -72,6 +72,7 @@ struct core {
     struct core_event_ring events;
     struct smx_map keys; /* of struct key_entry, by hash in hexadecimal digits */
     unsigned char secret[32];
+    struct evp_mac_ctx_st *mac; /* of OpenSSL, keyed with secret */
     char instance[33];
     bool closing;
     struct smx_list tasks; /* fibers of ours */

@@ -3,9 +3,10 @@
  * guess. All are in memory, by hash; a look-up tells nothing by its time but about the hash. */
 #include "core/internal.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -16,7 +17,7 @@ struct key_entry {
     int64_t saved_used_ms;
 };
 
-enum { USED_SAVE_MS = 60000, KEYS_MAX = 10000 };
+enum { USED_SAVE_MS = 60000, KEYS_MAX = 10000, TOKEN_BYTES = 30 };
 
 int sha256(unsigned char out[32], const void *data, size_t n)
 {
@@ -44,6 +45,21 @@ static int secret_text(
     return store_setting_put(c->store, &v, 1, /* event= */ NULL, STORE_DURABLE, err);
 }
 
+/* Keyed once: what OpenSSL looks up for each one-shot HMAC costs more than a create should. */
+static int mac_make(struct core *c)
+{
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end() };
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+
+    c->mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
+    EVP_MAC_free(hmac);
+    return c->mac && EVP_MAC_init(c->mac, c->secret, sizeof c->secret, params) == 1
+               ? 0
+               : -SMX_E_INTERNAL;
+}
+
 int secrets_load(struct core *c, struct smx_err *err)
 {
     char text[65];
@@ -55,6 +71,8 @@ int secrets_load(struct core *c, struct smx_err *err)
     r = secret_text(c, "secret", 32, text, err);
     if (r == 0) {
         r = sha256(c->secret, text, strlen(text));
+        if (r == 0)
+            r = mac_make(c);
         if (r < 0)
             smx_err_set(err, SMX_E_INTERNAL, "SHA-256 is not available");
     }
@@ -62,17 +80,20 @@ int secrets_load(struct core *c, struct smx_err *err)
     return r;
 }
 
+/* One that could not be made matches nothing. */
 static void derive(const struct sandbox *sb, const char *label, char out[SANDBOX_TOKEN_SIZE])
 {
     const struct core *c = sbx_of_const(sb)->core;
     unsigned char mac[EVP_MAX_MD_SIZE];
     char text[64];
-    unsigned n = 0;
+    size_t n = 0;
     int len = snprintf(text, sizeof text, "%s:%s:%u", label, sb->id, sb->generation);
 
-    HMAC(EVP_sha256(), c->secret, sizeof c->secret, (const unsigned char *)text, (size_t)len, mac,
-        &n);
-    smx_base64_encode(out, mac, 30); /* 240 bits, 40 characters, no padding */
+    if (EVP_MAC_init(c->mac, /* key= */ NULL, 0, /* params= */ NULL) != 1 ||
+        EVP_MAC_update(c->mac, (const unsigned char *)text, (size_t)len) != 1 ||
+        EVP_MAC_final(c->mac, mac, &n, sizeof mac) != 1 || n < TOKEN_BYTES)
+        smx_random(mac, TOKEN_BYTES);
+    smx_base64_encode(out, mac, TOKEN_BYTES); /* 240 bits, 40 characters, no padding */
     out[40] = '\0';
     for (char *p = out; *p; p++)
         *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
@@ -168,6 +189,8 @@ void keys_done(struct core *c)
     while ((e = smx_map_next(&c->keys, &pos)))
         smx_free(e);
     smx_map_done(&c->keys);
+    EVP_MAC_CTX_free(c->mac);
+    c->mac = NULL;
 }
 
 static int make_secret(char secret[CORE_KEY_SIZE], unsigned char hash[32], struct smx_err *err)
