@@ -121,6 +121,28 @@ void proxy_drop_ours(struct proxy_drop *d)
         proxy_drop_add(d, ours[i]);
 }
 
+/* --- relay --------------------------------------------------------------------------------------
+ */
+
+static bool is_endless(const struct http_exchange *x)
+{
+    return http_head(x)->upgrade || smx_view_eq(http_path(x), "/filesystem.Filesystem/WatchDir");
+}
+
+int proxy_relay(struct frontend *fe, struct http_exchange *x, struct http_client *c,
+    const struct http_relay *opts, struct smx_err *err)
+{
+    struct frontend_endless e;
+    int r;
+
+    if (!is_endless(x))
+        return http_relay(x, c, opts, err);
+    frontend_endless_begin(fe, &e);
+    r = http_relay(x, c, opts, err);
+    frontend_endless_end(&e);
+    return r;
+}
+
 /* --- answers ------------------------------------------------------------------------------------
  */
 

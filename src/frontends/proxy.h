@@ -5,6 +5,7 @@
 #define SMX_FRONTENDS_PROXY_H
 
 #include "frontends/frontend.h"
+#include "http/client.h"
 
 enum { PROXY_ENVD_PORT = 49983, PROXY_DROP_MAX = 10 };
 
@@ -44,6 +45,11 @@ struct proxy_drop {
 };
 void proxy_drop_ours(struct proxy_drop *d); /* routing and what nobody else would call a field */
 void proxy_drop_add(struct proxy_drop *d, const char *field); /* static string */
+
+/* [parks] http_relay(); what ends only with its client (WebSockets, watches) does not hold up an
+ * orderly end. */
+int proxy_relay(struct frontend *fe, struct http_exchange *x, struct http_client *c,
+    const struct http_relay *opts, struct smx_err *err);
 
 /* Answers for the sandbox, or breaks off a reply that began. sb NULL: there is none. Callers that
  * speak E2B's dialect (fields, envd, sandboxes made by it) get exactly the bodies of E2B's proxy,

@@ -6,7 +6,6 @@
  * Source: E2B's protocol as observed, see docs/protocols/e2b.md. */
 #include "frontends/e2b_data/internal.h"
 
-#include "http/client.h"
 
 enum { CONNECT_TIMEOUT_MS = 10000, END_POLLS = 25, END_POLL_MS = 20, HEADERS_MAX = 1024 };
 
@@ -124,7 +123,8 @@ static SMX_NOINLINE void fill_drop(const struct http_exchange *x, struct proxy_d
         proxy_drop_add(d, "Authorization"); /* an API key; Basic names the user inside */
 }
 
-static int relay_to(struct http_exchange *x, struct provider_box *box, struct smx_err *err)
+static int relay_to(
+    struct frontend *fe, struct http_exchange *x, struct provider_box *box, struct smx_err *err)
 {
     struct proxy_drop *drop = http_alloc(x, sizeof *drop);
     struct http_client *c = NULL;
@@ -138,12 +138,13 @@ static int relay_to(struct http_exchange *x, struct provider_box *box, struct sm
     r = provider_envd_get(box, &c, smx_deadline_in_ms(CONNECT_TIMEOUT_MS), err);
     if (r < 0)
         return r;
-    r = http_relay(x, c, &opts, err);
+    r = proxy_relay(fe, x, c, &opts, err);
     provider_envd_put(box, c);
     return r;
 }
 
-static int relay(struct http_exchange *x, struct sandbox *sb, struct smx_err *err)
+static int relay(
+    struct frontend *fe, struct http_exchange *x, struct sandbox *sb, struct smx_err *err)
 {
     struct provider_box *box;
     int r = proxy_wake(sb, err);
@@ -152,12 +153,13 @@ static int relay(struct http_exchange *x, struct sandbox *sb, struct smx_err *er
         r = sandbox_use_begin(sb, &box, err);
     if (r < 0)
         return r;
-    r = relay_to(x, box, err);
+    r = relay_to(fe, x, box, err);
     sandbox_use_end(sb);
     return r < 0 && !http_started(x) ? explain(r, sb, err) : r;
 }
 
-static void serve(struct http_exchange *x, const struct proxy_target *to, struct sandbox *sb)
+static void serve(
+    struct frontend *fe, struct http_exchange *x, const struct proxy_target *to, struct sandbox *sb)
 {
     struct smx_err err = { 0 };
     int r = proxy_usable(sb, &err);
@@ -165,7 +167,7 @@ static void serve(struct http_exchange *x, const struct proxy_target *to, struct
     if (r == 0)
         r = admit(x, sb);
     if (r > 0)
-        r = relay(x, sb, &err);
+        r = relay(fe, x, sb, &err);
     if (r < 0)
         proxy_fail(x, to, sb, &err);
 }
@@ -174,6 +176,7 @@ static void serve(struct http_exchange *x, const struct proxy_target *to, struct
 static bool answered_here(struct http_exchange *x)
 {
     frontend_request(x)->frontend = "e2b-data";
+    frontend_request(x)->quiet = smx_view_eq(http_path(x), "/health");
     add_cors(x);
     if (is_preflight(x))
         answer_preflight(x);
@@ -203,7 +206,7 @@ void e2b_data_handle(struct frontend *fe, struct http_exchange *x, const struct 
         return;
     sb = find(fe, x, to);
     if (sb)
-        serve(x, to, sb);
+        serve(fe, x, to, sb);
 }
 
 /* --- signed URLs --------------------------------------------------------------------------------
@@ -253,5 +256,5 @@ void e2b_data_handle_signed(struct frontend *fe, struct http_exchange *x)
         return;
     sb = find_signer(fe, x, &to);
     if (sb)
-        serve(x, &to, sb);
+        serve(fe, x, &to, sb);
 }

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 
-#include "http/client.h"
 
 enum { DIAL_TIMEOUT_MS = 10000, OPENING_TRIES = 4, OPENING_FIRST_MS = 20 };
 
@@ -198,21 +197,21 @@ static int dial(
     return r;
 }
 
-static int relay_to(struct http_exchange *x, struct provider_box *box, uint16_t port,
-    struct cut *cut, struct smx_err *err)
+static int relay_to(struct frontend *fe, struct http_exchange *x, struct provider_box *box,
+    uint16_t port, struct cut *cut, struct smx_err *err)
 {
     struct http_relay opts = { .drop = cut->drop.v, .add = &cut->add };
     int r = dial(box, port, &cut->client, err);
 
     if (r < 0)
         return r;
-    r = http_relay(x, &cut->client, &opts, err);
+    r = proxy_relay(fe, x, &cut->client, &opts, err);
     http_client_done(&cut->client);
     return explain(r, port, err);
 }
 
-static int relay(struct http_exchange *x, struct sandbox *sb, uint16_t port, struct cut *cut,
-    struct smx_err *err)
+static int relay(struct frontend *fe, struct http_exchange *x, struct sandbox *sb, uint16_t port,
+    struct cut *cut, struct smx_err *err)
 {
     struct provider_box *box;
     int r = proxy_wake(sb, err);
@@ -221,7 +220,7 @@ static int relay(struct http_exchange *x, struct sandbox *sb, uint16_t port, str
         r = sandbox_use_begin(sb, &box, err);
     if (r < 0)
         return r;
-    r = relay_to(x, box, port, cut, err);
+    r = relay_to(fe, x, box, port, cut, err);
     sandbox_use_end(sb);
     return r;
 }
@@ -243,7 +242,7 @@ static int serve(struct frontend *fe, struct http_exchange *x, const struct prox
     drop_credentials(fe, x, to, sb, &cut->drop);
     r = cut_cookie(x, cut, err);
     if (r == 0)
-        r = relay(x, sb, to->port, cut, err);
+        r = relay(fe, x, sb, to->port, cut, err);
     smx_buf_done(&cut->add);
     return r;
 }

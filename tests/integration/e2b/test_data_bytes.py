@@ -307,3 +307,13 @@ def test_watching_and_signing_work_through_the_door(module_sandbox):
     assert [e["name"] for e in reply.json()["entries"]] == ["new"]
     assert base64.b64encode(ask(box, "GET", "/files", params={"path": "w/new"}).content) == b"eA=="
     assert rpc(box, "process.Process/List", {}).status_code == 200
+
+
+def test_watches_and_websockets_do_not_hold_up_an_orderly_end(fresh_daemon):
+    box = fresh_daemon.create()
+    stream = envelopes(open_stream(box, "filesystem.Filesystem/WatchDir", {"path": "/tmp"}))
+    assert "start" in next(stream)[1]
+    begin = time.monotonic()
+    fresh_daemon.stop()
+    assert time.monotonic() - begin < 9  # a command gets 10 s to end
+    fresh_daemon.start()
