@@ -68,8 +68,8 @@ static int enter_room(const struct child_plan *p, struct smx_err *err)
 {
     static const int flags[ROOM_NAMESPACES] = { [ROOM_UTS] = CLONE_NEWUTS,
         [ROOM_IPC] = CLONE_NEWIPC,
-        [ROOM_NET] = CLONE_NEWNET,
-        [ROOM_MNT] = CLONE_NEWNS };
+        [ROOM_MNT] = CLONE_NEWNS,
+        [ROOM_NET] = CLONE_NEWNET };
 
     for (int i = 0; i < ROOM_NAMESPACES; i++)
         if (setns(p->room.fds[i], flags[i]) < 0)

@@ -82,13 +82,16 @@ static void load_close(struct load *l)
 /* A hand that cannot go home is of no use any more; the next job starts another. */
 static void make_room(const struct job *job, int userns_fd, struct done *done, struct load *l)
 {
-    done->r = room_make(&job->room, userns_fd, l->fds, &done->err);
+    int fds[ROOM_FDS] = { -1, -1, -1, -1, -1 };
+
+    done->r = room_make(&job->room, userns_fd, fds, &done->err);
     if (room_go_home(&home) < 0)
         _exit(1);
+    for (int i = 0; i < ROOM_FDS; i++)
+        if (fds[i] >= 0)
+            l->fds[l->n++] = fds[i];
     if (done->r < 0)
         load_close(l);
-    else
-        l->n = ROOM_FDS;
 }
 
 /* One job; false at the end of the socket. What is to be closed gets no reply. */
@@ -310,10 +313,10 @@ int hands_room(struct hands *h, const struct room_order *order, int userns_fd, i
     done.err.msg[sizeof done.err.msg - 1] = '\0';
     if (done.r < 0)
         return smx_err_set(err, done.err.code, "starting sandbox: %s", done.err.msg);
-    if (load.n != ROOM_FDS)
+    if (load.n != (size_t)room_count(order->half))
         return smx_err_set(err, SMX_E_INTERNAL, "a helper process sent too little");
-    for (int i = 0; i < ROOM_FDS; i++)
-        fds[i] = smx_take_fd(&load.fds[i]);
+    for (size_t i = 0; i < load.n; i++)
+        fds[room_first(order->half) + (int)i] = smx_take_fd(&load.fds[i]);
     return 0;
 }
 

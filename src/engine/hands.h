@@ -38,7 +38,7 @@ int hands_remove(struct hands *h, const char *name, struct smx_err *err);
 int hands_discard(struct hands *h, const char *name, struct smx_err *err);
 /* [parks] makes pool/<name>. */
 int hands_prepare(struct hands *h, const char *name, struct smx_err *err);
-/* [parks] makes a room; its descriptors are the caller's. */
+/* [parks] makes half a room; its descriptors are the caller's. */
 int hands_room(struct hands *h, const struct room_order *order, int userns_fd, int fds[ROOM_FDS],
     struct smx_err *err);
 /* [parks] bytes that the upper layer of sandboxes/<id> takes. */

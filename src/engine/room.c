@@ -1,4 +1,4 @@
-/* room.c - see room.h. The order matters: the namespaces are opened by their names in the host's
+/* room.c - see room.h. The order matters: namespaces are opened by their names in the host's
  * /proc before the root changes, and the socket is made in the new network namespace and bound by a
  * name relative to the working directory, since paths of sockets are short. */
 #include "engine/room.h"
@@ -24,13 +24,13 @@ static const struct {
 } namespaces[ROOM_NAMESPACES] = {
     [ROOM_UTS] = { CLONE_NEWUTS, "/proc/self/ns/uts" },
     [ROOM_IPC] = { CLONE_NEWIPC, "/proc/self/ns/ipc" },
-    [ROOM_NET] = { CLONE_NEWNET, "/proc/self/ns/net" },
     [ROOM_MNT] = { CLONE_NEWNS, "/proc/self/ns/mnt" },
+    [ROOM_NET] = { CLONE_NEWNET, "/proc/self/ns/net" },
 };
 
-static int open_namespaces(int fds[ROOM_NAMESPACES])
+static int open_namespaces(int fds[ROOM_NAMESPACES], int first, int end)
 {
-    for (int i = 0; i < ROOM_NAMESPACES; i++) {
+    for (int i = first; i < end; i++) {
         fds[i] = open(namespaces[i].node, O_RDONLY | O_CLOEXEC);
         if (fds[i] < 0)
             return -1;
@@ -41,7 +41,7 @@ static int open_namespaces(int fds[ROOM_NAMESPACES])
 int room_home_open(struct room_home *home)
 {
     home->dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return home->dir < 0 ? -1 : open_namespaces(home->fds);
+    return home->dir < 0 ? -1 : open_namespaces(home->fds, 0, ROOM_NAMESPACES);
 }
 
 int room_go_home(const struct room_home *home)
@@ -69,7 +69,7 @@ static int listen_for_agent(const char *box, int *ret_fd, struct smx_err *err)
     return 0;
 }
 
-int room_make(const struct room_order *o, int userns_fd, int fds[ROOM_FDS], struct smx_err *err)
+static int make_files(const struct room_order *o, int userns_fd, int *fds, struct smx_err *err)
 {
     struct mounts_plan plan = { .box = o->box,
         .lower = o->lower,
@@ -77,16 +77,29 @@ int room_make(const struct room_order *o, int userns_fd, int fds[ROOM_FDS], stru
         .memory_mib = o->memory_mib,
         .host_usr = o->host_usr,
         .idmap_usr = o->idmap_usr };
+
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+        return smx_err_errno(err, errno, "making namespaces");
+    if (open_namespaces(fds, ROOM_UTS, ROOM_NET) < 0)
+        return smx_err_errno(err, errno, "opening namespaces");
+    return mounts_make(&plan, err);
+}
+
+static int make_network(const struct room_order *o, int *fds, struct smx_err *err)
+{
     int r;
 
-    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
-        return smx_err_errno(err, errno, "making namespaces");
-    if (open_namespaces(fds) < 0)
-        return smx_err_errno(err, errno, "opening namespaces");
+    if (unshare(CLONE_NEWNET) < 0)
+        return smx_err_errno(err, errno, "making a network namespace");
+    if (open_namespaces(fds, ROOM_NET, ROOM_NAMESPACES) < 0)
+        return smx_err_errno(err, errno, "opening the network namespace");
     r = netns_prepare(err);
-    if (r == 0)
-        r = listen_for_agent(o->box, &fds[ROOM_SOCKET], err);
-    return r == 0 ? mounts_make(&plan, err) : r;
+    return r == 0 ? listen_for_agent(o->box, &fds[ROOM_SOCKET], err) : r;
+}
+
+int room_make(const struct room_order *o, int userns_fd, int fds[ROOM_FDS], struct smx_err *err)
+{
+    return o->half == ROOM_FILES ? make_files(o, userns_fd, fds, err) : make_network(o, fds, err);
 }
 
 void room_move(struct room *room, int floor)

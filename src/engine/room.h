@@ -7,7 +7,9 @@
 #include "engine/mounts.h"
 #include "engine/skeleton.h"
 
-enum { ROOM_UTS, ROOM_IPC, ROOM_NET, ROOM_MNT, ROOM_NAMESPACES, ROOM_SOCKET = ROOM_NAMESPACES };
+/* Descriptors of a room. The two halves, files and network, are made at the same time. */
+enum { ROOM_UTS, ROOM_IPC, ROOM_MNT, ROOM_NET, ROOM_NAMESPACES, ROOM_SOCKET = ROOM_NAMESPACES };
+enum room_half { ROOM_FILES, ROOM_NETWORK };
 enum { ROOM_FDS = ROOM_SOCKET + 1, ROOMS_MAX = 256, ROOM_PATH_SIZE = 128 };
 
 /* What a helper process is told. */
@@ -17,6 +19,7 @@ struct room_order {
     int slot;
     uint64_t memory_mib;
     bool host_usr, idmap_usr;
+    enum room_half half;
 };
 
 struct room {
@@ -42,12 +45,23 @@ struct room_home {
     int dir;
 };
 
-/* Both blocking, in a helper process. After room_make() it is in the new namespaces, and has to go
- * home whatever the result. */
+/* Blocking, in a helper process. After room_make() it is in the new namespaces, and has to go home
+ * whatever the result. Fills in the descriptors of the half. */
 int room_home_open(struct room_home *home);
 int room_make(
     const struct room_order *order, int userns_fd, int fds[ROOM_FDS], struct smx_err *err);
 int room_go_home(const struct room_home *home);
+
+/* The descriptors of a half: the first, and how many. */
+static inline int room_first(enum room_half half)
+{
+    return half == ROOM_FILES ? ROOM_UTS : ROOM_NET;
+}
+
+static inline int room_count(enum room_half half)
+{
+    return half == ROOM_FILES ? ROOM_NET : ROOM_FDS - ROOM_NET;
+}
 
 /* Moves all descriptors of a room up, out of the way of children, or down to where they are
  * needed. */

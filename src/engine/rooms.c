@@ -8,12 +8,51 @@
 #include "engine/engine.h"
 #include "engine/sys.h"
 
+struct network {
+    struct engine *e;
+    struct room_order order;
+    int *fds;
+    int r;
+    struct smx_err err;
+    struct io_event done;
+};
+
+static void network_main(void *arg)
+{
+    struct network *n = arg;
+
+    n->r = hands_room(&n->e->hands, &n->order, /* userns_fd= */ -1, n->fds, &n->err);
+    io_event_set(&n->done);
+}
+
+/* [parks] Both halves at the same time. */
+static int make_halves(
+    struct engine *e, const struct room_order *o, struct room *room, struct smx_err *err)
+{
+    struct network n = { .e = e, .order = *o, .fds = room->fds };
+    int r;
+
+    n.order.half = ROOM_NETWORK;
+    io_event_init(&n.done);
+    r = io_fiber_spawn(e->loop, "network", network_main, &n, NULL, err);
+    if (r < 0)
+        return r;
+    r = hands_room(&e->hands, o, room->userns.fd, room->fds, err);
+    io_shield_begin(); /* it writes to our stack */
+    io_event_wait(&n.done, SMX_FOREVER);
+    io_shield_end();
+    if (r == 0 && n.r < 0)
+        r = smx_err_set(err, n.err.code, "%s", n.err.msg);
+    return r;
+}
+
 static int make_room(struct engine *e, struct room *room, const char *box, const char *template,
     const char *generation, uint64_t memory_mib, struct smx_err *err)
 {
-    struct room_order o = {
-        .memory_mib = memory_mib, .host_usr = e->base.host_usr, .idmap_usr = e->idmap_usr
-    };
+    struct room_order o = { .memory_mib = memory_mib,
+        .host_usr = e->base.host_usr,
+        .idmap_usr = e->idmap_usr,
+        .half = ROOM_FILES };
     int r = userns_take(&e->userns, &room->userns, err);
 
     if (r < 0)
@@ -25,7 +64,7 @@ static int make_room(struct engine *e, struct room *room, const char *box, const
             sizeof o.lower)
         r = smx_err_set(err, SMX_E_INTERNAL, "a directory's name is too long");
     else
-        r = hands_room(&e->hands, &o, room->userns.fd, room->fds, err);
+        r = make_halves(e, &o, room, err);
     if (r < 0)
         room_drop(e, room);
     return r;
