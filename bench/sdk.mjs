@@ -35,6 +35,13 @@ function request(method, target, headers, body) {
   })
 }
 
+/** The same by Node's own fetch(), on which the SDK stands. */
+async function fetched(method, headers, body) {
+  const reply = await fetch(new URL('/files?path=big', base), { method, headers, body })
+  if (!reply.ok) throw new Error(`fetch: ${reply.status}`)
+  return (await reply.arrayBuffer()).byteLength
+}
+
 function fields(sbx, more) {
   return { 'E2b-Sandbox-Id': sbx.sandboxId, 'E2b-Sandbox-Port': '49983', 'X-Access-Token': sbx.envdAccessToken, ...more }
 }
@@ -79,11 +86,13 @@ async function transfers() {
   const sbx = await Sandbox.create()
   const data = randomBytes(SIZE)
   const blob = new Blob([data])
-  const all = { write: [], bare_write: [], read: [], bare_read: [] }
+  const all = { write: [], fetch_write: [], bare_write: [], read: [], fetch_read: [], bare_read: [] }
   const octets = fields(sbx, { 'Content-Type': 'application/octet-stream', 'Content-Length': SIZE })
   for (let i = 0; i < 4; i++) {
     const times = {
       write: await timed(() => sbx.files.write('big', blob)),
+      fetch_write: await timed(() => fetched('POST', octets, blob)),
+      fetch_read: await timed(() => fetched('GET', fields(sbx))),
       bare_write: await timed(() => request('POST', '/files?path=big', octets, data)),
       read: await timed(async () => (await sbx.files.read('big', { format: 'bytes' })).length),
       bare_read: await timed(() => request('GET', '/files?path=big', fields(sbx))),
