@@ -17,7 +17,7 @@
 enum { VARIABLES_MAX = 12, VALUE_MAX = 4352 };
 
 /* Where no key is asked for, SDKs want one all the same; older ones look at its form. */
-static const char placeholder[] = "e2b_0000000000000000000000000000000000000000";
+static const char any_key[] = "e2b_0000000000000000000000000000000000000000";
 
 struct variable {
     const char *name;
@@ -191,7 +191,7 @@ static int api_key(struct cli *cli, const struct env *e, char *out)
         return 0;
     }
     if (!e->facts.require_keys) {
-        smx_strcpy(out, VALUE_MAX, placeholder);
+        smx_strcpy(out, VALUE_MAX, any_key);
         return 0;
     }
     if (smx_key_create(cli->client, "sandmux env", &keys, &cli->err) < 0)

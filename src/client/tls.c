@@ -149,8 +149,8 @@ int client_tls_open(struct smx_client *c, const char *ca_file, struct smx_err *e
     pthread_once(&once, load_library);
     if (!lib.ready)
         return smx_err_set(err, SMX_E_UNSUPPORTED,
-            "https needs OpenSSL 3 (libssl.so.3), which is not installed here; use the unix socket, "
-            "or install the package libssl3");
+            "https needs OpenSSL 3 (libssl.so.3), which is not installed here; use the unix "
+            "socket, or install the package libssl3");
     ctx = lib.p_SSL_CTX_new(lib.p_TLS_client_method());
     if (!ctx)
         return smx_err_oom(err);

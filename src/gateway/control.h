@@ -11,9 +11,9 @@
 #define ENGINE_FD_NAME "engine"   /* SOCK_SEQPACKET to the engine (wire/engine) */
 #define TCP_FD_NAME "tcp"
 #define UNIX_FD_NAME "unix"
-#define TLS_FD_NAME "tls"          /* listener for HTTPS */
-#define TLS_CERT_FD_NAME "tlscert" /* a file in memory: PEM text; and the key that belongs to it \
-                                    */
+#define TLS_FD_NAME "tls" /* listener for HTTPS */
+/* Files in memory, PEM text: the certificate with its chain, and its key. */
+#define TLS_CERT_FD_NAME "tlscert"
 #define TLS_KEY_FD_NAME "tlskey"
 
 /* to the gateway */

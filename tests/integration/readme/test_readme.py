@@ -6,6 +6,7 @@ machine's owner runs on 8000 is left alone.
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -45,6 +46,21 @@ def test_example_program_runs(daemon):
     text = dict(BLOCKS)["c"].replace("make -s build\n", "")
     got = run(daemon, text)
     assert got.returncode == 0, got.stdout + got.stderr
+
+
+@pytest.mark.root
+def test_the_e2b_sdk_is_pointed_at_it_in_three_lines(daemon):
+    lines = dict(BLOCKS)["e2b"].strip().splitlines()
+    assert len(lines) == 3 and lines[1].startswith("pip install ")
+    sys.path.insert(0, str(ROOT / "tests" / "integration" / "sdk"))
+    from packages import Packages, Unavailable
+    try:
+        packages = Packages(BUILD).py()
+    except Unavailable as e:
+        pytest.skip(f"the client cannot be had: {e}")
+    text = "\n".join([lines[0], f"export PYTHONPATH={packages} PYTHONIOENCODING=utf-8", lines[2].replace("python3 ", f"{sys.executable} ")])
+    got = run(daemon, text)
+    assert got.returncode == 0 and got.stdout.startswith("3 cities"), got.stdout + got.stderr
 
 
 def test_links_lead_somewhere():
