@@ -51,7 +51,7 @@ static const struct http_route routes[] = {
     { H1_GET, "/v2/sandboxes", e2b_list_v2, GUARD_READ },
     { H1_GET, "/sandboxes", e2b_list_v1, GUARD_READ },
     { H1_GET, "/sandboxes/metrics", e2b_metrics_of_many, GUARD_READ },
-    { H1_GET, S, e2b_get, GUARD_READ },
+    { H1_GET, S, e2b_get, GUARD_CHANGE }, /* shows the token, which lets run commands */
     { H1_DELETE, S, e2b_kill, GUARD_CHANGE },
     { H1_POST, S "/connect", e2b_connect_v1, GUARD_CHANGE },
     { H1_POST, "/v2" S "/connect", e2b_connect_v2, GUARD_CHANGE },

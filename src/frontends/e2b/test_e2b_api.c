@@ -1,0 +1,277 @@
+/* test_e2b_api.c - E2B's control plane over a socket pair and a runtime in memory that fails as it
+ * is told: statuses, the one shape of errors, and what clients are told to repeat. */
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/test_core.h"
+#include "frontends/e2b/internal.h"
+#include "http/client.h"
+
+struct site {
+    struct fixture f;
+    struct frontend fe;
+    struct http_server *server;
+    struct http_client client;
+    struct smx_buf body;
+    int status;
+    char again[16]; /* Should-Retry */
+};
+
+static void handler(struct http_exchange *x, void *ctx)
+{
+    struct frontend_request req = { .id = "req-1" };
+
+    http_set_data(x, &req);
+    e2b_handle(ctx, x);
+    http_set_data(x, NULL);
+}
+
+static int site_open(struct site *s)
+{
+    struct http_server_config cfg = { .handler = handler, .ctx = &s->fe };
+    int fds[2], r = fixture_open(&s->f);
+
+    if (r < 0)
+        return r;
+    s->fe = (struct frontend){ .loop = io_loop_self(),
+        .core = s->f.core,
+        .domains = { "localhost" },
+        .daemon_uid = geteuid() };
+    smx_list_init(&s->fe.endless);
+    r = http_server_new(io_loop_self(), &cfg, &s->server, &s->f.err);
+    if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        r = -SMX_E_IO;
+    if (r == 0)
+        r = http_server_serve_fd(s->server, fds[0], "unix", &s->f.err);
+    return r < 0 ? r : http_client_init(&s->client, fds[1], &s->f.err);
+}
+
+static void site_done(struct site *s)
+{
+    http_client_done(&s->client);
+    if (s->server) {
+        http_server_drain(s->server, smx_deadline_in_ms(1000));
+        http_server_free(s->server);
+    }
+    smx_buf_done(&s->body);
+    fixture_done(&s->f);
+}
+#define SITE(s)                                   \
+    SMX_CLEANUP(site_done) struct site s = { 0 }; \
+    fixture_init(&s.f);                           \
+    s.client.fd.fd = -1;                          \
+    smx_buf_init(&s.body, 64 * 1024 * 1024);      \
+    ASSERT_OK(site_open(&s), &s.f.err)
+
+static int ask(struct site *s, enum h1_method method, const char *target, const char *body)
+{
+    struct h1_head head = { 0 };
+    struct smx_view again;
+    struct smx_buf fields;
+    int r;
+
+    smx_buf_init(&fields, 4096);
+    h1_write_field(&fields, "Host", SMX_VIEW("localhost"));
+    r = http_client_send_all(&s->client, method, smx_view_of(target), &fields, body ? body : "",
+        body ? strlen(body) : 0, &s->f.err);
+    if (r == 0)
+        r = http_client_head(&s->client, &head, smx_deadline_in_ms(10000), &s->f.err);
+    s->status = head.status;
+    again = r < 0 ? SMX_VIEW("") : h1_get(&head, "Should-Retry");
+    smx_view_copy(s->again, sizeof s->again, again.p ? again : SMX_VIEW(""));
+    smx_buf_reset(&s->body);
+    if (r == 0)
+        r = http_client_read_all(&s->client, &s->body, smx_deadline_in_ms(10000), &s->f.err);
+    smx_buf_done(&fields);
+    return r;
+}
+
+/* The body says the same as the status line. */
+static void expect(struct site *s, int status, const char *part)
+{
+    char code[32];
+
+    snprintf(code, sizeof code, "{\"code\":%d,\"message\":\"", status);
+    if (s->status != status || !s->body.data || !strstr(s->body.data, part))
+        printf("# %d %s, not %d %s\n", s->status, s->body.data ? s->body.data : "", status, part);
+    ASSERT_EQ(s->status, status);
+    ASSERT_TRUE(s->body.data && strstr(s->body.data, part));
+    if (status >= 400) {
+        ASSERT_TRUE(smx_starts(s->body.data, code));
+    }
+}
+
+#define CREATE "{\"templateID\":\"base\"}"
+
+FIBER_TEST(what_a_runtime_says_has_a_status)
+{
+    static const struct {
+        enum smx_code code;
+        int status;
+        const char *again;
+    } cases[] = { { SMX_E_UNAVAILABLE, 503, "true" }, { SMX_E_TIMEOUT, 504, "true" },
+        { SMX_E_QUOTA, 429, "false" }, { SMX_E_RATE_LIMITED, 429, "true" },
+        { SMX_E_DISK_FULL, 507, "false" }, { SMX_E_E2B_KEY, 503, "false" },
+        { SMX_E_AMBIGUOUS, 500, "true" }, { SMX_E_PROTOCOL, 500, "false" },
+        { SMX_E_INTERNAL, 500, "false" }, { SMX_E_NO_MEMORY, 503, "true" },
+        { SMX_E_UNSUPPORTED, 501, "false" }, { SMX_E_FORBIDDEN, 403, "" },
+        { SMX_E_TEMPLATE_NOT_FOUND, 404, "" }, { SMX_E_INVALID, 400, "" } };
+    SITE(s);
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        s.f.cloud.fault[FAKE_CREATE] = (struct fake_fault){ .times = 1, .code = cases[i].code };
+        ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
+        expect(&s, cases[i].status, "");
+        ASSERT_STR(s.again, cases[i].again);
+        ASSERT_EQ(fake_cloud_count(&s.f.cloud), 0);
+    }
+    s.f.cloud.fault[FAKE_CREATE].times = 0;
+    ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
+    expect(&s, 201, "\"sandboxID\":\"i");
+    ASSERT_STR(s.again, "");
+}
+
+static void id_of(const struct site *s, char id[SMX_ID_LEN + 1])
+{
+    const char *p = strstr(s->body.data, "\"sandboxID\":\"");
+
+    ASSERT_TRUE(p != NULL);
+    smx_view_copy(id, SMX_ID_LEN + 1, (struct smx_view){ p + 13, SMX_ID_LEN });
+    ASSERT_TRUE(smx_id_valid(id));
+}
+
+static void on_one(
+    struct site *s, enum h1_method method, const char *id, const char *tail, const char *body)
+{
+    char target[96];
+
+    snprintf(target, sizeof target, "/sandboxes/%s%s", id, tail);
+    ASSERT_OK(ask(s, method, target, body), &s->f.err);
+}
+
+FIBER_TEST(a_change_that_fails_leaves_what_was)
+{
+    static const struct {
+        enum fake_call call;
+        const char *tail, *body;
+    } cases[] = { { FAKE_PAUSE, "/pause", "{}" }, { FAKE_STOP, "/pause", "{\"memory\":false}" },
+        { FAKE_KILL, "", NULL } };
+    SITE(s);
+    char id[SMX_ID_LEN + 1];
+
+    ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
+    id_of(&s, id);
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        s.f.cloud.fault[cases[i].call] =
+            (struct fake_fault){ .times = 1, .code = SMX_E_UNAVAILABLE };
+        on_one(&s, cases[i].body ? H1_POST : H1_DELETE, id, cases[i].tail, cases[i].body);
+        expect(&s, 503, "planned fault");
+        ASSERT_STR(s.again, "true");
+        on_one(&s, H1_GET, id, "", NULL);
+        expect(&s, 200, "\"state\":\"running\"");
+    }
+    on_one(&s, H1_POST, id, "/pause", "{}");
+    expect(&s, 204, "");
+    s.f.cloud.fault[FAKE_RESUME] = (struct fake_fault){ .times = 1, .code = SMX_E_UNAVAILABLE };
+    on_one(&s, H1_POST, id, "/connect", "{\"timeout\":60}");
+    expect(&s, 503, "planned fault");
+    on_one(&s, H1_GET, id, "", NULL);
+    expect(&s, 200, "\"state\":\"paused\"");
+    on_one(&s, H1_POST, id, "/connect", "{\"timeout\":60}");
+    expect(&s, 201, "envdAccessToken");
+}
+
+FIBER_TEST(what_a_runtime_cannot_do_is_501)
+{
+    SITE(s);
+
+    s.f.cloud.capabilities &= ~PROVIDER_BIT(PROVIDER_PAUSE_RESUME);
+    ASSERT_OK(
+        ask(&s, H1_POST, "/sandboxes", "{\"templateID\":\"base\",\"autoPause\":true}"), &s.f.err);
+    expect(&s, 501, "cannot pause");
+    ASSERT_EQ(fake_cloud_count(&s.f.cloud), 0);
+}
+
+/* A sandbox that is being deleted is gone for clients, and is there again when that failed. */
+static void kill_fiber(void *arg)
+{
+    struct smx_err err = { 0 };
+
+    sandbox_delete(arg, &err);
+}
+
+FIBER_TEST(what_is_being_deleted_is_not_there)
+{
+    SITE(s);
+    SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
+    char id[SMX_ID_LEN + 1];
+
+    ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
+    id_of(&s, id);
+    ASSERT_OK(core_find(s.f.core, id, &sb, &s.f.err), &s.f.err);
+    s.f.cloud.fault[FAKE_KILL] =
+        (struct fake_fault){ .times = 1, .code = SMX_E_UNAVAILABLE, .delay_ms = 200 };
+    spawn("kill", kill_fiber, sb);
+    while (sb->state != SANDBOX_DELETING)
+        io_yield();
+    on_one(&s, H1_GET, id, "", NULL);
+    expect(&s, 404, "doesn't exist");
+    ASSERT_OK(ask(&s, H1_GET, "/v2/sandboxes", NULL), &s.f.err);
+    expect(&s, 200, "[]");
+    while (sb->state != SANDBOX_RUNNING)
+        io_sleep_until(in_ms(1));
+    on_one(&s, H1_GET, id, "", NULL);
+    expect(&s, 200, "\"state\":\"running\"");
+}
+
+/* The n-th allocation fails, for many n: an answer in E2B's shape each time, and nothing is left.
+ */
+FIBER_TEST(no_memory_at_any_moment)
+{
+    SITE(s);
+    unsigned failed = 0;
+
+    for (unsigned n = 1; n < 250; n += 3) {
+        int r;
+
+        smx_mem_fail_after(n);
+        r = ask(&s, H1_POST, "/v2/sandboxes", CREATE);
+        smx_mem_fail_after(0);
+        if (r < 0) { /* the client's own memory, or the connection's */
+            http_client_done(&s.client);
+            http_server_free(smx_take(&s.server));
+            fixture_close(&s.f);
+            ASSERT_OK(site_open(&s), &s.f.err);
+            continue;
+        }
+        ASSERT_TRUE(s.status == 201 || s.status == 503 || s.status == 500);
+        failed += s.status != 201;
+    }
+    ASSERT_TRUE(failed > 0);
+    ASSERT_OK(ask(&s, H1_GET, "/v2/sandboxes", NULL), &s.f.err);
+    expect(&s, 200, "");
+}
+
+FIBER_TEST(a_filter_matches_either_reading)
+{
+    static const struct {
+        const char *text;
+        bool matches;
+    } cases[] = { { "", true }, { "k=100%", true }, { "k=100%25", true }, { "k=100%2525", true },
+        { "k=100%252525", false }, { "a%20b=c+d", true }, { "a%2520b=c%2Bd", true },
+        { "a b=c d", true }, { "k=100%&a%20b=x", false }, { "k", false }, { "%zz=1", false } };
+    static char k1[] = "k", v1[] = "100%", k2[] = "a b", v2[] = "c d";
+    struct json_pair pairs[] = { { k1, v1 }, { k2, v2 } };
+    struct sandbox sb = { .metadata = pairs, .n_metadata = 2 };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        struct e2b_metadata_filter f;
+        struct smx_err err = { 0 };
+
+        ASSERT_OK(e2b_filter_parse(cases[i].text, &f, &err), &err);
+        if (e2b_filter_matches(&f, &sb) != cases[i].matches)
+            printf("# %s\n", cases[i].text);
+        ASSERT_EQ(e2b_filter_matches(&f, &sb), cases[i].matches);
+        e2b_filter_done(&f);
+    }
+}
