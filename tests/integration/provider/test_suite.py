@@ -1,9 +1,10 @@
 """One suite for every runtime: a difference in behaviour is a failure, or a capability flag."""
+import asyncio
 import time
 import urllib.parse
 
 import pytest
-from websockets.sync.client import connect
+import websockets
 
 from clouds import client, cloud  # noqa: F401 (fixtures)
 from conftest import PATIENCE_S, Daemon, text_of, until
@@ -177,14 +178,18 @@ def test_missing_directory_and_user_are_the_callers_fault(box):
     assert box.try_exec("true", user="nobody-here").status_code == 422
 
 
+async def terminal_output(url):
+    output = b""
+    async with websockets.connect(url, open_timeout=PATIENCE_S) as terminal:
+        async for message in terminal:
+            output += message if isinstance(message, bytes) else b""
+    return output
+
+
 def test_terminal(runtime, box):
     assert capabilities(runtime)["pty"]
     query = urllib.parse.urlencode({"tty": 1, "cols": 91, "rows": 17, "command": "test -t 1 && stty size"})
-    with connect(f"ws://127.0.0.1:{runtime.port}{box.path}/exec?{query}", open_timeout=PATIENCE_S) as terminal:
-        output = b""
-        for message in terminal:
-            output += message if isinstance(message, bytes) else b""
-    assert b"17 91" in output
+    assert b"17 91" in asyncio.run(terminal_output(f"ws://127.0.0.1:{runtime.port}{box.path}/exec?{query}"))
 
 
 # --- files
