@@ -55,7 +55,8 @@ static const struct http_route routes[] = {
     { H1_PUT, S "/files/content", native_file_put, GUARD_CHANGE },
     { H1_GET, S "/archive", native_archive_get, GUARD_READ },
     { H1_PUT, S "/archive", native_archive_put, GUARD_CHANGE },
-    { H1_GET, S "/preview", native_preview, GUARD_READ },
+    /* shows the token, which lets run commands */
+    { H1_GET, S "/preview", native_preview, GUARD_CHANGE },
     { H1_GET, S "/logs", native_logs, GUARD_READ },
     { H1_GET, S "/stats", native_stats, GUARD_READ },
 };

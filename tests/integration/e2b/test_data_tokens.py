@@ -75,6 +75,22 @@ def test_field_report_16_required_keys_do_not_stand_in_the_way_of_a_token(make_d
     assert preview["token"] not in daemon.log()
 
 
+def test_who_may_not_change_anything_does_not_get_a_token(make_daemon):
+    """With RUNTIME_API_TOKEN reading is open and changes are not: a token would let run commands."""
+    daemon = make_daemon(env={"RUNTIME_API_TOKEN": "planted-token-77"})
+    status, made = daemon.unix_request("POST", "/api/sandboxes", {})
+    assert status == 201
+    try:
+        for path in (f"/api/sandboxes/{made['id']}/preview?port=80", f"/sandboxes/{made['id']}"):
+            assert daemon.get(path).status_code == 401
+            assert daemon.get(path, headers={"Authorization": "Bearer planted-token-77"}).status_code == 200
+        listed = daemon.get("/v2/sandboxes")
+        assert listed.status_code == 200 and "oken" not in listed.text
+    finally:
+        daemon.unix_request("DELETE", f"/api/sandboxes/{made['id']}")
+        daemon.stop()
+
+
 # --- signed URLs
 
 @pytest.fixture(scope="module")
