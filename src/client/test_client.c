@@ -129,7 +129,14 @@ TEST(urls)
     }
     for (size_t i = 0; i < SMX_ARRAY_LEN(bad); i++)
         ASSERT_EQ(endpoint_parse(bad[i], &e, &err), -SMX_E_INVALID);
-    ASSERT_EQ(endpoint_parse("https://h", &e, &err), -SMX_E_UNSUPPORTED);
+    ASSERT_FALSE(e.secure);
+    ASSERT_EQ(endpoint_parse("https://[::1]", &e, &err), 0);
+    ASSERT_STR(e.host, "::1");
+    ASSERT_EQ(e.port, 443);
+    ASSERT_TRUE(e.secure);
+    ASSERT_EQ(endpoint_parse("https://h:8443/", &e, &err), 0);
+    ASSERT_EQ(e.port, 8443);
+    ASSERT_EQ(endpoint_parse("https://", &e, &err), -SMX_E_INVALID);
     ASSERT_OK(endpoint_parse("unix:/run/x.sock", &e, &err), &err);
     ASSERT_STR(e.path, "/run/x.sock");
     ASSERT_OK(endpoint_parse("unix:///run/x.sock", &e, &err), &err);

@@ -94,6 +94,24 @@ TEST(hosts_that_name_a_port)
     }
 }
 
+/* The longest domain counts: what stands before it is the sandbox. */
+TEST(one_domain_may_lie_below_another)
+{
+    static const struct frontend nested = { .domains = { "localhost", "sandmux.localhost", NULL } };
+    struct frontend_host h;
+    uint16_t port = 0;
+    char key[64];
+
+    ASSERT_TRUE(frontend_host_parse(smx_view_of("3000-a.sandmux.localhost"), &h));
+    ASSERT_TRUE(frontend_host_traffic(&nested, &h, &port, key, sizeof key));
+    ASSERT_STR(key, "a");
+    ASSERT_TRUE(frontend_host_parse(smx_view_of("3000-a.b.localhost"), &h));
+    ASSERT_TRUE(frontend_host_traffic(&nested, &h, &port, key, sizeof key));
+    ASSERT_STR(key, "a.b");
+    ASSERT_TRUE(frontend_host_parse(smx_view_of("sandmux.localhost"), &h));
+    ASSERT_FALSE(frontend_host_traffic(&nested, &h, &port, key, sizeof key));
+}
+
 /* --- the guard over TCP ----------------------------------------------------------------------- */
 
 struct gate {
@@ -101,6 +119,7 @@ struct gate {
     struct frontend fe;
     struct http_server *server;
     uint16_t port;
+    const struct http_secure *secure; /* NULL: plain */
     char key[CORE_KEY_SIZE];
 };
 
@@ -129,7 +148,7 @@ static int gate_open(struct gate *g)
     if (r == 0)
         r = io_local_address(fd, host, sizeof host, &g->port, &g->f.err);
     if (r == 0)
-        r = http_server_listen(g->server, fd, "tcp", &g->f.err);
+        r = http_server_listen_secure(g->server, fd, "tcp", g->secure, &g->f.err);
     g->fe.core = g->f.core;
     g->fe.domains[0] = "localhost";
     return r;
@@ -165,6 +184,25 @@ static int knock(struct gate *g, const char *method, const char *host, const cha
     io_fd_done(&fd);
     sscanf(reply, "HTTP/1.1 %d", &status);
     return status;
+}
+
+static int no_handshake(void *ctx SMX_UNUSED, struct io_fd *fd SMX_UNUSED,
+    uint64_t deadline_ns SMX_UNUSED, struct smx_err *err SMX_UNUSED)
+{
+    return 0;
+}
+
+FIBER_TEST(over_https_the_own_origin_is_an_https_one)
+{
+    static const struct http_secure trusting = { .accept = no_handshake };
+    SMX_CLEANUP(gate_done) struct gate g = { .secure = &trusting };
+
+    fixture_init(&g.f);
+    ASSERT_OK(gate_open(&g), &g.f.err);
+    ASSERT_EQ(knock(&g, "POST", "localhost:8443", "Origin: https://localhost:8443\r\n"), 200);
+    ASSERT_EQ(knock(&g, "POST", "localhost", "Origin: https://localhost:443\r\n"), 200);
+    ASSERT_EQ(knock(&g, "POST", "localhost:8443", "Origin: http://localhost:8443\r\n"), 403);
+    ASSERT_EQ(knock(&g, "POST", "localhost", "Origin: https://localhost:80\r\n"), 403);
 }
 
 FIBER_TEST(loopback_is_open_to_any_key_or_none)
