@@ -1,0 +1,105 @@
+"""Faults that people reported in public about services of this kind, with the unmodified SDKs; by their numbers in the table of
+field reports. Those that are one call are cases of tests/sdk."""
+import json
+import shutil
+import subprocess
+
+import pytest
+from conftest import Daemon
+from packages import SDK, Unavailable
+from sdkclients import BUILD, KEY, SANITIZED, sdk_env, url_settings
+
+pytestmark = pytest.mark.root
+JS_KEY = """
+import { Sandbox } from 'e2b'
+try {
+  const sandbox = await Sandbox.create()
+  console.log((await sandbox.commands.run('echo in')).stdout.trim())
+  await sandbox.kill()
+} catch (e) {
+  console.log(e.constructor.name)
+}
+"""
+PY_KEY = """
+import e2b
+try:
+    sandbox = e2b.Sandbox.create()
+    print(sandbox.commands.run("echo in").stdout.strip())
+    sandbox.kill()
+except Exception as e:
+    print(type(e).__name__)
+"""
+
+
+@pytest.fixture(scope="module")
+def python(packages):
+    """python(daemon, script, **settings): what a Python script with the SDK printed."""
+    try:
+        path = packages.py()
+    except Unavailable as e:
+        pytest.skip(f"the client cannot be had: {e}")
+
+    def run(daemon, *script, **settings):
+        env = sdk_env(url_settings(daemon), {"PYTHONPATH": str(path)}, settings)
+        done = subprocess.run(["/usr/bin/python3", *script], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=240, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+        return done.stdout.splitlines()
+    return run
+
+
+@pytest.fixture(scope="module")
+def javascript(packages, tmp_path_factory):
+    try:
+        node, modules = packages.node()[0], packages.js()
+    except Unavailable as e:
+        pytest.skip(f"the client cannot be had: {e}")
+    folder = tmp_path_factory.mktemp("js")
+    (folder / "node_modules").symlink_to(modules)
+
+    def run(daemon, text, **settings):
+        (folder / "script.mjs").write_text(text)
+        done = subprocess.run([*node, str(folder / "script.mjs")], env=sdk_env(url_settings(daemon), settings), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+        return done.stdout.splitlines()
+    return run
+
+
+@pytest.fixture(scope="module")
+def locked():
+    """A daemon that wants keys, and a key of it."""
+    daemon = Daemon(["--require-keys"]).start()
+    made = subprocess.run([str(BUILD / "sandmux"), "--json", "keys", "create", "sdk"], stdout=subprocess.PIPE, check=True, timeout=60,
+                          env=sdk_env({"SANDMUX_STATE_DIR": str(daemon.state), "HOME": str(daemon.dir)}))
+    yield daemon, json.loads(made.stdout)["key"]
+    try:
+        daemon.stop()
+        daemon.assert_nothing_left()
+    finally:
+        daemon.kill_all()
+        shutil.rmtree(daemon.dir, ignore_errors=True)
+
+
+def test_field_report_16_a_key_of_ours_is_one_for_the_sdks(locked, python, javascript):
+    daemon, key = locked
+    assert python(daemon, "-c", PY_KEY, E2B_API_KEY=key) == ["in"]
+    assert javascript(daemon, JS_KEY, E2B_API_KEY=key) == ["in"]
+
+
+@pytest.mark.parametrize("key", [KEY, "e2b_" + "a" * 10_000, "nonsense"], ids=["wrong", "long", "no form"])
+def test_field_report_16_another_key_is_an_authentication_error(locked, python, javascript, key):
+    daemon, _ = locked
+    assert python(daemon, "-c", PY_KEY, E2B_API_KEY=key) == ["AuthenticationException"]
+    assert javascript(daemon, JS_KEY, E2B_API_KEY=key) == ["AuthenticationError"]
+    assert key not in daemon.log()
+
+
+@pytest.mark.skipif(SANITIZED, reason="600 processes at once are a test of the daemon as it is used")
+def test_field_report_24_hundreds_of_commands_at_once(daemon, python):
+    assert python(daemon, str(SDK / "py" / "report_24.py")) == ["300", "300"]
+
+
+@pytest.mark.skipif(SANITIZED, reason="90 loops at once are a test of the daemon as it is used")
+def test_field_report_25_loops_threads_and_cancelling(daemon, python):
+    assert python(daemon, str(SDK / "py" / "report_25.py")) == ["90", "True True", "left after cancelling: 0"]
