@@ -71,11 +71,12 @@ static inline const struct http_secure *test_secure(void)
 /* [parks] the client's side on a connected descriptor. */
 static inline int test_connect(struct io_fd *fd, SSL_CTX *client, struct smx_err *err)
 {
+    char name[] = "api.sandmux.test";
     SSL *ssl = SSL_new(client);
 
     SSL_set_connect_state(ssl);
-    SSL_set1_host(ssl, "api.sandmux.test");
-    SSL_set_tlsext_host_name(ssl, "api.sandmux.test");
+    SSL_set1_host(ssl, name);
+    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name);
     return tls_handshake(fd, ssl, smx_deadline_in_ms(5000), err);
 }
 
