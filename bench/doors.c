@@ -129,7 +129,8 @@ static void one_round(struct bench *b, int door, bool counted)
 {
     static const char *const create[DOORS] = { "/api/sandboxes", "/v2/sandboxes" };
     static const char *const body[DOORS] = {
-        "{\"template\":\"base\",\"timeout_s\":300,\"metadata\":{\"a\":\"b\"},\"env\":{\"A\":\"1\"}}",
+        "{\"template\":\"base\",\"timeout_s\":300,\"metadata\":{\"a\":\"b\"},\"env\":{\"A\":\"1\"}"
+        "}",
         "{\"templateID\":\"base\",\"timeout\":300,\"metadata\":{\"a\":\"b\"},\"envVars\":{\"A\":"
         "\"1\"}}"
     };
