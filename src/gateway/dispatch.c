@@ -55,7 +55,7 @@ static void make_id(struct http_exchange *x, struct frontend_request *req)
     http_add_field(x, "X-Request-Id", req->id);
 }
 
-enum where { TO_US, TO_ENVD, TO_PORT, TO_SIGNED, REFUSED };
+enum where { TO_US, TO_ENVD, TO_PORT, TO_UNROUTED, REFUSED };
 
 static enum where refuse(struct http_exchange *x, int status, const struct smx_err *err)
 {
@@ -100,13 +100,13 @@ static SMX_NOINLINE enum where find_destination(
     bool names_port = has_host && frontend_host_traffic(fe, &host, &port, key, sizeof key);
     bool fields = http_field(x, PROXY_ID_FIELD).p || http_field(x, PROXY_PORT_FIELD).p;
 
-    if (!names_port && !fields && !e2b_data_signed(x))
+    if (!names_port && !fields && !e2b_data_unrouted(x))
         return TO_US;
     if (guard_peer_and_host(fe, x, has_host ? &host : NULL, &err) < 0)
         return refuse(x, 403, &err);
     if (names_port)
         return by_host(port, key, ret);
-    return fields ? by_fields(x, ret) : TO_SIGNED;
+    return fields ? by_fields(x, ret) : TO_UNROUTED;
 }
 
 /* What is not ours by its path is E2B's control plane. */
@@ -151,8 +151,8 @@ static void handle(struct frontend *fe, struct http_exchange *x)
     case TO_PORT:
         traffic_handle(fe, x, &to);
         break;
-    case TO_SIGNED:
-        e2b_data_handle_signed(fe, x);
+    case TO_UNROUTED:
+        e2b_data_handle_unrouted(fe, x);
         break;
     case REFUSED:
         break;

@@ -6,7 +6,6 @@
  * Source: E2B's protocol as observed, see docs/protocols/e2b.md. */
 #include "frontends/e2b_data/internal.h"
 
-
 enum { CONNECT_TIMEOUT_MS = 10000, END_POLLS = 25, END_POLL_MS = 20, HEADERS_MAX = 1024 };
 
 /* --- browsers -----------------------------------------------------------------------------------
@@ -212,7 +211,7 @@ void e2b_data_handle(struct frontend *fe, struct http_exchange *x, const struct 
 /* --- signed URLs --------------------------------------------------------------------------------
  */
 
-bool e2b_data_signed(const struct http_exchange *x)
+static bool is_signed(const struct http_exchange *x)
 {
     enum h1_method method = http_head(x)->method;
     struct smx_view signature;
@@ -220,6 +219,13 @@ bool e2b_data_signed(const struct http_exchange *x)
     return (method == H1_GET || method == H1_HEAD || method == H1_POST || method == H1_OPTIONS) &&
            smx_view_eq(http_path(x), "/files") &&
            h1_query_get(http_query(x), "signature", 0, &signature);
+}
+
+bool e2b_data_unrouted(const struct http_exchange *x)
+{
+    return is_signed(x) ||
+           (is_preflight(x) &&
+               h1_has_token(http_head(x), "Access-Control-Request-Headers", PROXY_ID_FIELD));
 }
 
 /* The sandbox that signed; NULL: answered. */
@@ -247,7 +253,7 @@ static SMX_NOINLINE struct sandbox *find_signer(
     return smx_take(&sb);
 }
 
-void e2b_data_handle_signed(struct frontend *fe, struct http_exchange *x)
+void e2b_data_handle_unrouted(struct frontend *fe, struct http_exchange *x)
 {
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
     struct proxy_target to;

@@ -7,9 +7,10 @@
 
 /* [parks] to->port is PROXY_ENVD_PORT. */
 void e2b_data_handle(struct frontend *fe, struct http_exchange *x, const struct proxy_target *to);
-/* True for a signed URL: GET, HEAD, POST or OPTIONS of /files with a signature. */
-bool e2b_data_signed(const struct http_exchange *x);
+/* True for what is the data plane's though it names no sandbox: a signed URL (GET, HEAD, POST or
+ * OPTIONS of /files with a signature), and a browser that asks whether it may send E2B's fields. */
+bool e2b_data_unrouted(const struct http_exchange *x);
 /* [parks] The sandbox is the one whose token made the signature. */
-void e2b_data_handle_signed(struct frontend *fe, struct http_exchange *x);
+void e2b_data_handle_unrouted(struct frontend *fe, struct http_exchange *x);
 
 #endif

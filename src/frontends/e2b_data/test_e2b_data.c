@@ -192,7 +192,7 @@ static void handler(struct http_exchange *x, void *ctx)
     http_set_data(x, &req);
     if (proxy_by_fields(http_field(x, PROXY_ID_FIELD), http_field(x, PROXY_PORT_FIELD), &to, &err) <
         0)
-        e2b_data_handle_signed(fe, x);
+        e2b_data_handle_unrouted(fe, x);
     else if (to.port == PROXY_ENVD_PORT)
         e2b_data_handle(fe, x, &to);
     else

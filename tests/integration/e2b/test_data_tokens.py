@@ -182,6 +182,17 @@ def test_pages_of_any_origin_may_call_with_the_token(module_sandbox):
     assert "Access-Control-Allow-Origin" not in ask(box, "GET", "/health").headers
 
 
+def test_a_page_may_ask_whether_it_may_name_a_sandbox(daemon):
+    """A preflight carries none of the fields that it asks for: that it asks is what says where it belongs."""
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    reply = daemon.request("OPTIONS", "/process.Process/Start", headers={**asked, "Access-Control-Request-Headers": "content-type,e2b-sandbox-id,e2b-sandbox-port"})
+    assert reply.status_code == 204 and reply.headers["Access-Control-Allow-Origin"] == "*"
+    assert "e2b-sandbox-id" in reply.headers["Access-Control-Allow-Headers"]
+    for path in ("/process.Process/Start", "/api/sandboxes", "/v2/sandboxes"):
+        reply = daemon.request("OPTIONS", path, headers={**asked, "Access-Control-Request-Headers": "content-type"})
+        assert "Access-Control-Allow-Origin" not in reply.headers
+
+
 # --- what the sandbox does not see
 
 ECHO = r"""
