@@ -25,17 +25,19 @@ def outcome(said):
     return f"{said['verdict']}: {why}" if why else said["verdict"]
 
 
-def url_settings(daemon):
-    """How an SDK finds a daemon by its URL settings, as `sandmux env --sdk e2b` prints them."""
-    return {"E2B_API_URL": daemon.url, "E2B_SANDBOX_URL": daemon.url, "E2B_DOMAIN": f"localhost:{daemon.port}", "E2B_API_KEY": KEY}
-
-
 def sdk_env(*settings):
     """The environment without what others set for an SDK or for sandmux."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("E2B_", "SANDMUX_", "SANDBOX_", "NODE_", "PYTHON"))}
     for more in settings:
         env.update(more)
     return env
+
+
+def url_settings(daemon):
+    """How an SDK finds a daemon: what `sandmux env --sdk e2b` says."""
+    said = subprocess.run([str(BUILD / "sandmux"), "env", "--sdk", "e2b", "--json"], stdout=subprocess.PIPE, check=True, timeout=60,
+                          env=sdk_env({"SANDMUX_STATE_DIR": str(daemon.state), "HOME": str(daemon.dir)}))
+    return json.loads(said.stdout)
 
 
 def command_of(client, packages):
