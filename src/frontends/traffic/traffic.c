@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 
-
 enum { DIAL_TIMEOUT_MS = 10000, OPENING_TRIES = 4, OPENING_FIRST_MS = 20 };
 
 /* --- tokens ----------------------------------------------------------------------------------- */
