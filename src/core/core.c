@@ -94,6 +94,13 @@ void core_account(struct core_rt *rt, const char *op, int r, uint64_t begun_ns)
         (unsigned long long)((smx_now_ns() - begun_ns) / SMX_NS_PER_MS), result);
 }
 
+void core_audit(const struct sbx *b, const char *op, int r)
+{
+    smx_info("audit op=%s sandbox=%s name=%s runtime=%s result=%s", op, b->pub.id,
+        b->pub.name ? b->pub.name : "-", b->pub.runtime,
+        r == 0 ? "ok" : smx_code_name((enum smx_code) - r));
+}
+
 static void collect(void *ctx)
 {
     struct core *c = ctx;

@@ -314,6 +314,7 @@ static int create_locked(struct sbx *b, const struct core_create_spec *spec, str
     else
         sandbox_move(b, SANDBOX_RUNNING, "", MOVE_FACT, &ignored);
     core_account(b->rt, "create", r, begun);
+    core_audit(b, "create", r);
     return r;
 }
 

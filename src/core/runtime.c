@@ -223,6 +223,15 @@ static void say_what_stays(struct core *c, const struct core_rt *to, struct core
             from->living == 1 ? " stays" : "es stay", from->cfg.name, to->cfg.name);
 }
 
+/* Every attempt, whatever came of it. */
+static void audit_switch(const struct core_switched *done, unsigned flags, const char *actor, int r)
+{
+    smx_info("audit op=switch who=%s from=%s to=%s%s%s result=%s", actor ? actor : "-",
+        done->previous, done->current, flags & CORE_SWITCH_DRY_RUN ? " dry_run=1" : "",
+        flags & CORE_SWITCH_FORCE ? " force=1" : "",
+        r == 0 ? "ok" : smx_code_name((enum smx_code) - r));
+}
+
 int core_runtime_switch(struct core *c, const char *to, unsigned flags, const char *actor,
     struct core_switched *ret, struct smx_err *err)
 {
@@ -242,6 +251,7 @@ int core_runtime_switch(struct core *c, const char *to, unsigned flags, const ch
         r = commit_switch(c, rt, actor, err);
     say_what_stays(c, rt, &done);
     io_sem_release(&c->switching);
+    audit_switch(&done, flags, actor, r);
     if (r == 0)
         *ret = done;
     return r;

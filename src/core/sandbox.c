@@ -296,6 +296,7 @@ static int change_for(
     sandbox_move(b, r == 0 ? ch->to : from, r == 0 ? reason : "", MOVE_FACT, &ignored);
     io_shield_end();
     core_account(b->rt, ch->op, r, begun);
+    core_audit(b, ch->op, r);
     if (r == -SMX_E_AMBIGUOUS || r == -SMX_E_TIMEOUT)
         recovery_start(b->rt); /* the provider tells which of both it is */
     return r;
@@ -433,6 +434,7 @@ int sandbox_delete_locked(struct sbx *b, const char *reason, struct smx_err *err
     }
     io_shield_end();
     core_account(b->rt, "delete", r, begun);
+    core_audit(b, *reason && !smx_streq(reason, "deleted") ? reason : "delete", r);
     return r;
 }
 

@@ -161,6 +161,10 @@ static void write_runtime_error(struct json_writer *w, const struct smx_err *err
         write_detail_list(w, err);
     else
         json_string(w, *err->msg ? err->msg : smx_code_title(err->code));
+    if (status != 404 && status != 405 && status != 422) {
+        json_kv_string(w, "code", smx_code_name(err->code));
+        json_kv_string(w, "hint", smx_code_hint(err->code));
+    }
     json_object_end(w);
 }
 

@@ -525,11 +525,15 @@ static int e2b_lookup(void *impl, const char *provider_id, struct provider_info 
     uint64_t deadline, struct smx_err *err)
 {
     struct e2b_sandbox_detail d = { 0 };
+    const char *owner;
     int r;
 
     if (!e2b_id_valid(provider_id))
         return smx_err_set(err, SMX_E_SANDBOX_NOT_FOUND, "E2B has no sandbox '%.64s'", provider_id);
     r = e2b_look(impl, provider_id, &d, deadline, err);
+    owner = value_of(&d.metadata, E2B_META_OWNER);
+    if (r == 0 && *owner && !smx_streq(owner, ((struct e2b *)impl)->host.instance))
+        r = smx_err_set(err, SMX_E_EXISTS, "'%s' belongs to another sandmux", provider_id);
     if (r == 0)
         e2b_info(&d, ret);
     json_free(&e2b_sandbox_detail_table, &d);

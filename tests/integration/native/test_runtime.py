@@ -32,7 +32,8 @@ def test_the_documented_curl_lines(daemon):
 ])
 def test_switches_that_are_refused(daemon, body, status, detail):
     reply = daemon.post("/api/runtime/switch", data=body)
-    assert (reply.status_code, reply.json()) == (status, {"detail": detail})
+    assert (reply.status_code, reply.json()["detail"]) == (status, detail)
+    assert reply.json()["hint"]
     assert daemon.get("/api/runtime/status").json()["current_runtime"] == "local"
 
 
