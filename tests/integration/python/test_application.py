@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from conftest import clean_env, until
+from conftest import Daemon, clean_env, until
 from python_package import PYTHON, WORK, ids_of, python_env
 
 pytest_plugins = ["python_package"]
@@ -79,9 +79,26 @@ def wait_for_workers(app):
     return pids
 
 
+@pytest.fixture(scope="module")
+def cloud():
+    d = Daemon()
+    d.start()
+    yield d
+    d.close()
+
+
+@pytest.fixture(scope="module")
+def server(cloud):
+    """A daemon with two runtimes: this machine, and the other daemon as E2B."""
+    d = Daemon(env={"E2B_API_KEY": "e2b_" + "0" * 40, "E2B_API_URL": cloud.url, "E2B_SANDBOX_URL": cloud.url, "SANDBOX_RUNTIME": "local"})
+    d.start()
+    yield d
+    d.close()
+
+
 @pytest.fixture(params=["fastapi", "prefork"])
-def app(request, package, daemon):
-    port, env = free_port(), python_env(daemon.url)
+def app(request, package, server):
+    port, env = free_port(), python_env(server.url)
     if request.param == "fastapi":
         site = request.getfixturevalue("fastapi_site")
         env["PYTHONPATH"] = ":".join([env["PYTHONPATH"], str(site), str(pathlib.Path(__file__).parent)])
@@ -93,8 +110,22 @@ def app(request, package, daemon):
     app.stop()
 
 
-def test_four_workers_switch_create_and_use(app, daemon):
-    before = ids_of(daemon)
+def switch_is_seen_by_every_worker(ask, pids, cloud):
+    """One worker switches; from then on each says so, and makes new sandboxes there. What is there already stays."""
+    for name in ("e2b", "local", "e2b"):
+        ask("POST", f"/switch/{name}")
+        told = {}
+        while set(told) != pids:
+            body = ask("GET", "/runtime")
+            told[body["pid"]] = body["runtime"]
+        assert set(told.values()) == {name}
+    before = ids_of(cloud)
+    assert ask("GET", "/shared/on-e2b")["state"] == "started"
+    assert len(ids_of(cloud) - before) == 1
+    ask("POST", "/switch/local")
+
+
+def test_four_workers_switch_create_and_use(app, server, cloud):
     pids = wait_for_workers(app)
     seen = set()
 
@@ -105,20 +136,22 @@ def test_four_workers_switch_create_and_use(app, daemon):
         return body
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         made = list(pool.map(lambda i: ask("POST", f"/projects/project-{i}"), range(24)))
-        switches = [pool.submit(ask, "POST", "/switch/local") for _ in range(24)]
+        switches = [pool.submit(ask, "POST", f"/switch/{('local', 'e2b')[i % 2]}") for i in range(24)]
         refused = [pool.submit(ask, "POST", "/switch/daytona", 400) for _ in range(12)]
         shared = [pool.submit(ask, "GET", "/shared/shared-by-all") for _ in range(48)]
         states = [pool.submit(ask, "GET", "/runtime") for _ in range(24)]
         read = list(pool.map(lambda m: ask("GET", f"/sandboxes/{m['id']}/project"), made))
     assert [r["project"] for r in read] == [f"project-{i}" for i in range(24)]
     assert all("url='" in m["link"] for m in made)
-    assert all(s.result()["current_runtime"] == "local" for s in switches)
+    assert [s.result()["current_runtime"] for s in switches] == ["local", "e2b"] * 12
     assert all("not properly configured" in r.result()["detail"] and "verify that all required" in r.result()["detail"] for r in refused)
-    assert all(s.result()["runtime"] == "local" and s.result()["valid"] for s in states)
+    assert all(s.result()["runtime"] in ("local", "e2b") and s.result()["valid"] for s in states)
     assert len({s.result()["inner"] for s in shared}) == 1 and all(s.result()["state"] == "started" for s in shared)
     assert seen - {None} == pids, "every worker took part"
+    switch_is_seen_by_every_worker(ask, pids, cloud)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        gone = list(pool.map(lambda i: ask("DELETE", f"/sandboxes/{i}"), [m["id"] for m in made] + ["shared-by-all"]))
+        gone = list(pool.map(lambda i: ask("DELETE", f"/sandboxes/{i}"), [m["id"] for m in made] + ["shared-by-all", "on-e2b"]))
     assert all(g["deleted"] is True for g in gone)
     assert "not found" in ask("DELETE", f"/sandboxes/{made[0]['id']}", 404)["detail"]
-    assert ids_of(daemon) == before
+    assert not ids_of(server)
+    until(lambda: not ids_of(cloud))
