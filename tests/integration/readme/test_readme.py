@@ -31,7 +31,7 @@ def run(daemon, text):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name,text", [b for b in BLOCKS if b[0] not in ("path", "c")], ids=lambda v: v if v.isalnum() else "")
+@pytest.mark.parametrize("name,text", [b for b in BLOCKS if b[0] not in ("path", "c", "python", "e2b")], ids=lambda v: v if v.isalnum() else "")
 def test_block(daemon, name, text):
     got = run(daemon, text)
     assert got.returncode == 0, got.stdout + got.stderr
