@@ -113,7 +113,9 @@ int secure_open(struct gateway *g, struct smx_err *err)
 
     g->secure = (struct http_secure){ .accept = accept_secure, .ctx = g };
     if (g->inherited.tls_cert < 0 || g->inherited.tls_key < 0)
-        return 0;
+        return g->fe.tls_port ? smx_err_set(err, SMX_E_INVALID,
+                                    "a listener for HTTPS was handed on without a certificate")
+                              : 0;
     r = tls_context_new(&g->tls, err);
     if (r == 0)
         r = load(g, g->inherited.tls_cert, g->inherited.tls_key, err);
