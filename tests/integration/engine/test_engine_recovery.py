@@ -176,11 +176,12 @@ def test_what_has_no_valid_record_is_removed(engine, record):
     assert check_consistent(engine) == {good}
 
 
-def test_hostile_names_and_values_in_the_state_directory(engine):
+@pytest.mark.parametrize("generation", ["../../../../tmp", "a/../../../../../tmp", ".", ".."])
+def test_hostile_names_and_values_in_the_state_directory(engine, generation):
     id = engine.create()["id"]
     engine.kill()
     record = json.loads(meta(engine, id).read_text())
-    record.update(generation="../../../../tmp", state="stopped", pid=0)
+    record.update(generation=generation, state="stopped", pid=0)
     meta(engine, id).write_text(json.dumps(record))
     (engine.state / "sandboxes" / "notes").mkdir()
     (engine.state / "trash" / new_id()).symlink_to("/usr/lib")
@@ -188,6 +189,16 @@ def test_hostile_names_and_values_in_the_state_directory(engine):
     assert engine.list() == [] and os.path.isdir("/usr/lib")
     assert (engine.state / "sandboxes" / "notes").is_dir()
     (engine.state / "sandboxes" / "notes").rmdir()
+
+
+def test_a_record_that_belongs_to_another_sandbox_is_not_believed(engine):
+    id, other = engine.create()["id"], new_id()
+    engine.kill()
+    (engine.state / "sandboxes" / other).mkdir()
+    meta(engine, other).write_text(meta(engine, id).read_text())
+    engine.start()
+    assert check_consistent(engine) == {id}
+    assert not (engine.state / "sandboxes" / other).exists()
 
 
 def test_control_groups_without_a_sandbox_are_removed(engine):
