@@ -63,7 +63,8 @@ static void site_done(struct site *s)
     smx_buf_init(&s.body, 64 * 1024 * 1024);      \
     ASSERT_OK(site_open(&s), &s.f.err)
 
-static int ask(struct site *s, enum h1_method method, const char *target, const char *body)
+static int ask_with(struct site *s, enum h1_method method, const char *target, const char *field,
+    const char *value, const char *body)
 {
     struct h1_head head = { 0 };
     struct smx_view again;
@@ -72,6 +73,8 @@ static int ask(struct site *s, enum h1_method method, const char *target, const 
 
     smx_buf_init(&fields, 4096);
     h1_write_field(&fields, "Host", SMX_VIEW("localhost"));
+    if (field)
+        h1_write_field(&fields, field, smx_view_of(value));
     r = http_client_send_all(&s->client, method, smx_view_of(target), &fields, body ? body : "",
         body ? strlen(body) : 0, &s->f.err);
     if (r == 0)
@@ -84,6 +87,11 @@ static int ask(struct site *s, enum h1_method method, const char *target, const 
         r = http_client_read_all(&s->client, &s->body, smx_deadline_in_ms(10000), &s->f.err);
     smx_buf_done(&fields);
     return r;
+}
+
+static int ask(struct site *s, enum h1_method method, const char *target, const char *body)
+{
+    return ask_with(s, method, target, /* field= */ NULL, /* value= */ NULL, body);
 }
 
 /* The body says the same as the status line. */
@@ -222,6 +230,40 @@ FIBER_TEST(what_is_being_deleted_is_not_there)
         io_sleep_until(in_ms(1));
     on_one(&s, H1_GET, id, "", NULL);
     expect(&s, 200, "\"state\":\"running\"");
+}
+
+/* The server died after the sandbox was made and before the reply was kept: the same request finds
+ * it, with the token that it would have had. */
+FIBER_TEST(a_create_that_was_interrupted_is_found_by_its_key)
+{
+    static const char scope[] = "e2b POST /v2/sandboxes", key[] = "key-1";
+    struct core_create_spec spec = { .template = "base",
+        .has_timeout = true,
+        .timeout_s = 300,
+        .idempotency_scope = scope,
+        .idempotency_key = key };
+    SITE(s);
+    SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
+    struct core_idem_reply reply = { 0 };
+    char id[SMX_ID_LEN + 1], again[SMX_ID_LEN + 1];
+
+    ASSERT_EQ(core_idem_begin(s.f.core, scope, key, CREATE, strlen(CREATE), &reply, &s.f.err),
+        CORE_IDEM_NEW);
+    ASSERT_OK(core_create(s.f.core, &spec, &sb, &s.f.err), &s.f.err);
+    smx_strcpy(id, sizeof id, sb->id);
+    sandbox_unref(smx_take(&sb));
+    http_client_done(&s.client);
+    http_server_drain(s.server, smx_deadline_in_ms(1000));
+    http_server_free(smx_take(&s.server));
+    fixture_close(&s.f);
+    ASSERT_OK(site_open(&s), &s.f.err);
+    for (unsigned i = 0; i < 2; i++) { /* adopted, and then a plain repetition */
+        ASSERT_OK(ask_with(&s, H1_POST, "/v2/sandboxes", "Idempotency-Key", key, CREATE), &s.f.err);
+        expect(&s, 201, "envdAccessToken");
+        id_of(&s, again);
+        ASSERT_STR(again, id);
+    }
+    ASSERT_EQ(fake_cloud_count(&s.f.cloud), 1);
 }
 
 /* The n-th allocation fails, for many n: an answer in E2B's shape each time, and nothing is left.

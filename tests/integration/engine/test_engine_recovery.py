@@ -119,6 +119,18 @@ def test_deadlines_are_armed_again(engine):
     assert 500000 < left <= 600000
 
 
+@pytest.mark.parametrize("action, state", [("pause", "paused"), ("stop", "stopped")])
+def test_what_a_deadline_does_is_found_again(engine, action, state):
+    passed, later = (engine.create(deadline_ms=ms, at_expiry=action)["id"] for ms in (300, 2000))
+    engine.kill()
+    time.sleep(0.4)
+    engine.start()
+    for id in (passed, later):
+        until(lambda id=id: engine.call("get", id=id)["sandbox"]["state"] == state)
+        engine.call("resume" if action == "pause" else "start", id=id)
+        assert engine.run(id, "echo on")[1] == "on\n"
+
+
 def test_one_that_died_meanwhile_is_stopped_and_starts_again(engine):
     sandbox = engine.create()
     engine.run(sandbox["id"], "echo kept > /root/f")
