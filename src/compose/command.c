@@ -16,6 +16,7 @@ struct pump {
     struct provider_stream *stream;
     struct io_fiber *fiber;
     struct mark marks[2];
+    bool over; /* nothing more is to come */
     bool has_turn;
     enum session_stream now; /* of the bytes that are being given */
 };
@@ -131,16 +132,26 @@ static void pump_flush(struct pump *p)
     }
 }
 
-static void pump_end(struct pump *p, const struct provider_event *ev)
+static void end(struct pump *p, int exit_code)
 {
     pump_flush(p);
-    p->cmd->exit_code = ev->exit_code;
-    p->cmd->timed_out = ev->timed_out;
+    p->cmd->exit_code = exit_code;
     p->cmd->ended = true;
+    pulse(p->cmd);
+}
+
+/* The shell's own word came first, where it was certain. */
+static void pump_end(struct pump *p, const struct provider_event *ev)
+{
+    p->over = true;
+    if (p->cmd->ended)
+        return;
     if (ev->error && p->cmd->log.bytes.len == 0) {
         session_log_add(&p->cmd->log, SESSION_STDERR, ev->error, strlen(ev->error));
         session_log_add(&p->cmd->log, SESSION_STDERR, "\n", 1);
     }
+    p->cmd->timed_out = ev->timed_out;
+    end(p, ev->exit_code);
 }
 
 static int pump_event(struct pump *p, const struct provider_event *ev)
@@ -161,28 +172,37 @@ static int pump_event(struct pump *p, const struct provider_event *ev)
     return -SMX_E_INTERNAL;
 }
 
-/* Once both streams are marked, the end event has a moment to bring the signal, if it was one. */
+/* Both streams say that the command has ended, and once more that its state is written. When the
+ * first word was not certain the end event has a moment to bring the signal. */
+static uint64_t pump_judge(struct pump *p, uint64_t deadline)
+{
+    const struct mark *m = p->marks;
+
+    if (!m[0].ended || !m[1].ended)
+        return SMX_FOREVER;
+    if (!p->cmd->ended && !m[0].done && !m[1].done)
+        end(p, m[0].exit_code);
+    p->over |= p->cmd->ended && m[0].done && m[1].done;
+    return deadline != SMX_FOREVER ? deadline : smx_deadline_in_ms(END_GRACE_MS);
+}
+
 static void pump_read(struct pump *p)
 {
     struct provider_event ev = { 0 };
     uint64_t deadline = SMX_FOREVER;
     int r = 0;
 
-    while (r == 0 && !p->cmd->ended) {
-        bool done = p->marks[0].found && p->marks[1].found;
-
-        if (done && deadline == SMX_FOREVER)
-            deadline = smx_deadline_in_ms(END_GRACE_MS);
+    while (r == 0 && !p->over) {
         r = provider_stream_next(p->stream, &ev, deadline, /* err= */ NULL);
         if (r == 0)
             r = pump_event(p, &ev);
+        if (r == 0)
+            deadline = pump_judge(p, deadline);
     }
     if (p->cmd->ended)
         return;
-    pump_flush(p);
-    p->cmd->ended = true;
-    p->cmd->exit_code = p->marks[0].exit_code;
-    p->cmd->lost = !p->marks[0].found;
+    p->cmd->lost = !p->marks[0].ended;
+    end(p, p->marks[0].exit_code);
 }
 
 static void pump_free(struct pump *p)
@@ -205,7 +225,6 @@ static void pump_run(void *arg)
     struct pump *p = arg;
 
     pump_read(p);
-    pulse(p->cmd);
     pump_free(p);
 }
 

@@ -79,20 +79,22 @@ int run_to_end(struct provider_box *box, const struct provider_process_spec *spe
 extern const char session_script_make[], session_script_bash[], session_script_sh[],
     session_script_end[];
 
-/* mark.c: finds the line that a command's shell writes when it is done, in a stream of bytes that
- * comes in pieces: RS, the command's id, ':', exit code, RS. */
+/* mark.c: finds what a command's shell writes when the command has ended and when its state is
+ * written, in a stream of bytes that comes in pieces: RS, the command's id, ';' or ':', exit code,
+ * RS. */
 enum { MARK_MAX = 1 + SESSION_COMMAND_ID_SIZE - 1 + 1 + 3 + 1 };
 struct mark {
     const char *id;
     char held[MARK_MAX]; /* what may be the beginning of it */
     size_t n_held;
-    bool found;
+    bool ended; /* the command: what follows is of children that outlive it */
+    bool done;  /* and its state is written */
     int exit_code;
 };
+typedef int(mark_give_fn)(void *arg, const char *data, size_t n);
 void mark_init(struct mark *m, const char *id);
 /* Calls give(arg, ...) with what is not part of it. 0 or what give returned. */
-int mark_feed(struct mark *m, const char *data, size_t n,
-    int (*give)(void *arg, const char *data, size_t n), void *arg);
-int mark_flush(struct mark *m, int (*give)(void *arg, const char *data, size_t n), void *arg);
+int mark_feed(struct mark *m, const char *data, size_t n, mark_give_fn *give, void *arg);
+int mark_flush(struct mark *m, mark_give_fn *give, void *arg);
 
 #endif

@@ -1,6 +1,6 @@
-/* mark.c - the end mark of a session's command. A runtime may report the end of a process only when
- * nobody holds its pipes any more, background children included; so the shell says itself that it
- * is done, on both streams, behind the last byte of the command. The id is random: no command
+/* mark.c - the end marks of a session's command. A runtime may report the end of a process only
+ * when nobody holds its pipes any more, background children included; so the shell says itself that
+ * it is done, on both streams, behind the last byte of the command. The id is random: no command
  * prints it by chance. Pure; one struct a stream. */
 #include "compose/internal.h"
 
@@ -26,8 +26,9 @@ static int judge(struct mark *m)
             return -1;
     if (i == m->n_held)
         return 0;
-    if (m->held[i++] != ':')
+    if (m->held[i] != ':' && m->held[i] != ';')
         return -1;
+    i++;
     for (; i < m->n_held && is_digit(m->held[i]) && i < n_id + 5; i++)
         value = 10 * value + (size_t)(m->held[i] - '0');
     if (i == m->n_held)
@@ -35,11 +36,17 @@ static int judge(struct mark *m)
     if (m->held[i] != RS || i == n_id + 2)
         return -1;
     m->exit_code = (int)value;
+    m->ended = true;
+    m->done |= m->held[n_id + 1] == ':';
     return 1;
 }
 
-static int hold(
-    struct mark *m, char c, int (*give)(void *arg, const char *data, size_t n), void *arg)
+static int give_on(struct mark *m, const char *data, size_t n, mark_give_fn *give, void *arg)
+{
+    return m->ended || n == 0 ? 0 : give(arg, data, n);
+}
+
+static int hold(struct mark *m, char c, mark_give_fn *give, void *arg)
 {
     int r, verdict;
 
@@ -48,31 +55,27 @@ static int hold(
     if (verdict == 0)
         return 0;
     if (verdict > 0) {
-        m->found = true;
         m->n_held = 0;
         return 0;
     }
     m->n_held--;
     r = mark_flush(m, give, arg);
     if (r < 0 || c != RS)
-        return r < 0 ? r : give(arg, &c, 1);
+        return r < 0 ? r : give_on(m, &c, 1, give, arg);
     m->held[m->n_held++] = c;
     return 0;
 }
 
-int mark_feed(struct mark *m, const char *data, size_t n,
-    int (*give)(void *arg, const char *data, size_t n), void *arg)
+int mark_feed(struct mark *m, const char *data, size_t n, mark_give_fn *give, void *arg)
 {
     int r = 0;
 
     while (n > 0 && r == 0) {
-        const char *rs = m->n_held > 0 || m->found ? data : memchr(data, RS, n);
+        const char *rs = m->n_held > 0 ? data : memchr(data, RS, n);
         size_t plain = rs ? (size_t)(rs - data) : n;
 
-        if (m->found)
-            return 0; /* of children that outlive the command */
         if (plain > 0) {
-            r = give(arg, data, plain);
+            r = give_on(m, data, plain, give, arg);
         } else if (m->n_held > 0) {
             r = hold(m, *data, give, arg);
             plain = 1;
@@ -86,10 +89,10 @@ int mark_feed(struct mark *m, const char *data, size_t n,
     return r;
 }
 
-int mark_flush(struct mark *m, int (*give)(void *arg, const char *data, size_t n), void *arg)
+int mark_flush(struct mark *m, mark_give_fn *give, void *arg)
 {
     size_t n = m->n_held;
 
     m->n_held = 0;
-    return n > 0 ? give(arg, m->held, n) : 0;
+    return give_on(m, m->held, n, give, arg);
 }

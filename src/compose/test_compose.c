@@ -21,7 +21,7 @@ static void check(const char *in, size_t n, const char *want, bool found, int co
         for (size_t at = 0; at < n; at += step)
             ASSERT_EQ(mark_feed(&m, in + at, SMX_MIN(step, n - at), to_buf, &out), 0);
         mark_flush(&m, to_buf, &out);
-        ASSERT_EQ(m.found, found);
+        ASSERT_EQ(m.done, found);
         if (found)
             ASSERT_EQ(m.exit_code, code);
         ASSERT_STR(out.data ? out.data : "", want);
@@ -47,6 +47,24 @@ TEST(what_only_looks_like_a_mark_is_output)
     CHECK("\036" ID ":1234\036", "\036" ID ":1234\036", false, 0);
     CHECK("\0360123456789abcdee:0\036", "\0360123456789abcdee:0\036", false, 0);
     CHECK("\036" ID ":1x\036", "\036" ID ":1x\036", false, 0);
+}
+
+TEST(the_first_mark_ends_the_output_and_the_second_all)
+{
+    static const char both[] = "a\036" ID ";7\036late\036" ID ":7\036";
+    struct smx_buf out;
+    struct mark m;
+
+    smx_buf_init(&out, 4096);
+    mark_init(&m, ID);
+    ASSERT_EQ(mark_feed(&m, both, 25, to_buf, &out), 0);
+    ASSERT_TRUE(m.ended && !m.done);
+    ASSERT_EQ(m.exit_code, 7);
+    ASSERT_EQ(mark_feed(&m, both + 25, sizeof both - 1 - 25, to_buf, &out), 0);
+    ASSERT_TRUE(m.done);
+    ASSERT_STR(out.data, "a");
+    smx_buf_done(&out);
+    CHECK("a\036" ID ";0\036x\036" ID ":0\036y", "a", true, 0);
 }
 
 TEST(output_behind_a_mark_is_of_others)

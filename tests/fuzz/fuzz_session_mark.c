@@ -29,10 +29,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     run((const char *)data, size, size + 1, &a, &whole);
     run((const char *)data, size, step, &b, &cut);
-    assert(whole.found == cut.found && a.len == b.len);
+    assert(whole.ended == cut.ended && whole.done == cut.done && a.len == b.len);
     assert(a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-    assert(whole.found || a.len == size);
-    assert(!whole.found || (whole.exit_code >= 0 && whole.exit_code <= 999));
+    assert(whole.ended || a.len == size);
+    assert(!whole.ended || (whole.exit_code >= 0 && whole.exit_code <= 999));
     smx_buf_done(&a);
     smx_buf_done(&b);
     return 0;
