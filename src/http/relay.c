@@ -14,6 +14,7 @@
 
 enum {
     SPLICE_MIN = 256 * 1024, /* below it a copy is cheaper */
+    QUIET_MS = 50,           /* a stream that says nothing for so long is silent */
     UPLOAD_GRACE_MS = 2000   /* for the rest of a request whose reply is complete */
 };
 
@@ -275,6 +276,19 @@ static int start_reply(struct relay *r, const struct h1_head *head, struct smx_e
     return result;
 }
 
+/* What a silent stream does not need is given back; a reply that comes at once does not pay for it.
+ */
+static int wait_for_more(struct relay *r, struct smx_err *err)
+{
+    struct http_client *c = r->c;
+    int n = http_in_wait(&c->in, &c->fd, c->watch, smx_deadline_in_ms(QUIET_MS), err);
+
+    if (n != -SMX_E_TIMEOUT)
+        return n;
+    http_trim(r->x);
+    return http_in_wait(&c->in, &c->fd, c->watch, SMX_FOREVER, err);
+}
+
 /* One piece; no buffer is held while the upstream is silent. 0 at the end. */
 static ssize_t move_some(struct relay *r, struct smx_err *err)
 {
@@ -283,7 +297,7 @@ static ssize_t move_some(struct relay *r, struct smx_err *err)
     ssize_t n;
 
     if (http_in_size(&c->in) == 0) {
-        n = http_in_wait(&c->in, &c->fd, c->watch, SMX_FOREVER, err);
+        n = wait_for_more(r, err);
         if (n < 0)
             return n;
     }
@@ -432,7 +446,6 @@ static int relay_reply(struct relay *r, struct smx_err *err)
     http_client_trim(r->c);
     if (result < 0)
         return result;
-    http_trim(r->x);
     result = r->file.length > 0 ? move_file(r, err) : move_reply(r, err);
     if (result == 0)
         http_finish(r->x);
