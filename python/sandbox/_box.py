@@ -1,10 +1,11 @@
 """A sandbox, in the synchronous style."""
 import json
 import logging
+import os
 from typing import Any, Dict, List, Mapping, Optional, Union
 
 from ._client import Client, Json, default_client, path_of, text
-from ._files import FileSystem
+from ._files import FileSystem, save_whole
 from ._model import PreviewLink, Resources, SandboxState
 from ._process import Process
 from .errors import InvalidRequestError, UnsupportedError
@@ -228,6 +229,23 @@ class Sandbox:
         _, data = self._client.guarded(log, "logs", self._key, self.runtime, self._client.handle.call, "GET",
                                        path_of(self._key, "logs", tail=tail))
         return [json.loads(line) for line in data.splitlines() if line]
+
+    def backup(self, local_path: Union[str, "os.PathLike[str]"], path: Optional[str] = None) -> None:
+        """A tar file of this machine with what is in the sandbox: /workspace, /home and /root, or the one path. Streamed."""
+        save_whole(os.fspath(local_path), lambda fd: self._client.guarded(
+            log, "backup", self._key, self.runtime, self._client.handle.archive_save, self._key,
+            None if path is None else text("path", path), fd))
+
+    def restore(self, local_path: Union[str, "os.PathLike[str]"]) -> None:
+        """Unpacks a backup over what is there."""
+        with open(local_path, "rb", buffering=0) as file:
+            self._client.guarded(log, "restore", self._key, self.runtime, self._client.handle.archive_load, self._key, file.fileno())
+
+    def migrate(self, runtime: str, template: Optional[str] = None) -> "Sandbox":
+        """Moves it to another runtime: it keeps its id, name, lifetime and files; what it was stays until the copy is verified."""
+        self._info = json.loads(self._client.guarded(log, "migrate", self._key, self.runtime, self._client.handle.migrate, self._key,
+                                                     text("runtime", runtime), template))
+        return self
 
     def create_ssh_access(self, expires_in_minutes: Union[int, None] = None) -> Any:
         raise UnsupportedError("SSH access is not supported; use process.create_pty_session()")

@@ -4,9 +4,10 @@ import io
 import logging
 import os
 import re
+import secrets
 import shutil
 import tempfile
-from typing import IO, TYPE_CHECKING, Any, Iterable, List, Optional, Tuple, Union, overload
+from typing import IO, TYPE_CHECKING, Any, Callable, Iterable, List, Optional, Tuple, Union, overload
 
 from ._client import path_of, text
 from ._model import FileInfo, Match, ReplaceResult, SearchResult
@@ -48,6 +49,21 @@ def _descriptor(file: Any) -> Optional[int]:
         os.lseek(fd, file.tell(), os.SEEK_SET)
         return fd
     return fd if isinstance(file, io.FileIO) else None
+
+
+def save_whole(target: str, fill: Callable[[int], Any]) -> None:
+    """A file of this machine, written by fill(descriptor): there as a whole or not at all."""
+    part = os.path.join(os.path.dirname(os.path.abspath(target)), f".sandbox-{secrets.token_hex(8)}")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fill(fd)
+        finally:
+            os.close(fd)
+        os.replace(part, target)
+    except BaseException:
+        os.unlink(part)
+        raise
 
 
 class FileSystem:
@@ -114,7 +130,7 @@ class FileSystem:
             content: bytes = self._native("download", "read", source)
             return content
         if isinstance(local_path, (str, os.PathLike)):
-            self._download_to(source, os.fspath(local_path))
+            save_whole(os.fspath(local_path), lambda fd: self._native("download", "read_fd", source, fd))
         else:
             local_path.flush()
             fd = _descriptor(local_path)
@@ -124,23 +140,6 @@ class FileSystem:
                 self._native("download", "read_fd", source, fd)
                 local_path.seek(0, os.SEEK_CUR if isinstance(local_path, io.FileIO) else os.SEEK_END)
         return None
-
-    def _download_to(self, source: str, target: str) -> None:
-        """There as a whole or not at all."""
-        folder = os.path.dirname(os.path.abspath(target))
-        fd, part = tempfile.mkstemp(prefix=".sandbox-", dir=folder)
-        try:
-            try:
-                self._native("download", "read_fd", source, fd)
-                mask = os.umask(0)
-                os.umask(mask)
-                os.fchmod(fd, 0o666 & ~mask)
-            finally:
-                os.close(fd)
-            os.replace(part, target)
-        except BaseException:
-            os.unlink(part)
-            raise
 
     # --- folders and entries
 

@@ -1,5 +1,6 @@
 """Commands, sessions, terminals and running programs of a sandbox."""
 import base64
+import json
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
@@ -8,7 +9,8 @@ from . import _native
 from ._client import path_of, seconds_ms, text
 from ._model import (CommandLogs, ExecResult, ProcessInfo, PtyResult, PtySize, Session, SessionCommand, SessionExecuteRequest,
                      SessionExecuteResponse)
-from .errors import ConnectionClosedError, InvalidRequestError, NotFoundError, SandboxTimeoutError, UnsupportedError
+from .errors import (CancelledError, ConnectionClosedError, InvalidRequestError, NotFoundError, SandboxError, SandboxTimeoutError,
+                     UnsupportedError)
 
 if TYPE_CHECKING:
     from ._box import Sandbox
@@ -97,13 +99,18 @@ class Process:
 
     # --- sessions: a shell that keeps its state between commands
 
-    def _session(self, op: str, method: str, *rest: str, body: Any = None) -> Any:
+    @staticmethod
+    def _known(fn: Callable[..., Any], *args: Any) -> Any:
+        """A daemon without sessions says so."""
         try:
-            return self._call(op, method, ("sessions", *rest), body)
+            return fn(*args)
         except NotFoundError as e:
             if type(e) is NotFoundError and "no resource" in str(e):
                 raise UnsupportedError("this daemon has no sessions; a newer one has") from None
             raise
+
+    def _session(self, op: str, method: str, *rest: str, body: Any = None) -> Any:
+        return self._known(self._call, op, method, ("sessions", *rest), body)
 
     def create_session(self, session_id: str) -> None:
         """One of that name that lives already is used again."""
@@ -114,18 +121,30 @@ class Process:
         """req: shell text, a SessionExecuteRequest, or a dict. Past the time limit the command is killed and SandboxTimeoutError
         raised, which has .result; the session goes on."""
         wanted = SessionExecuteRequest.of(req if req is not None else request)
-        body = {"command": text("command", wanted.command), "async": wanted.run_async}
-        if wanted.cwd is not None:
-            body["cwd"] = text("cwd", wanted.cwd)
-        if timeout:
-            body["timeout_s"] = seconds_ms("timeout", timeout) / 1000
-        got = self._session("session command", "POST", text("session_id", session_id), "exec", body=body)
+        cwd = None if wanted.cwd is None else text("cwd", wanted.cwd)
+        run = (self._guarded, "session command", self._box._client.handle.session_exec, self._box._key, text("session_id", session_id),
+               text("command", wanted.command), cwd, wanted.run_async, seconds_ms("timeout", timeout))
+        try:
+            got = json.loads(self._known(*run))
+        except (KeyboardInterrupt, CancelledError):
+            if not wanted.run_async:
+                _native.Cancel().run(self._end_command, session_id)
+            raise
         result = SessionExecuteResponse(got["cmd_id"], got.get("exit_code"), *(_stream(got, s) for s in ("output", "stdout", "stderr")))
         if got.get("timed_out"):
             error = SandboxTimeoutError(f"the command timed out after {timeout} s and was killed")
             error.result = result  # type: ignore[attr-defined]
             raise error
         return result
+
+    def _end_command(self, session_id: str) -> None:
+        """A caller who gave up waiting does not want the command either: it would hold up the session."""
+        try:
+            for command in self._session("get session", "GET", session_id)["commands"]:
+                if command.get("status") == "running" and not command.get("async"):
+                    self._session("end command", "DELETE", session_id, "commands", command["id"])
+        except SandboxError as e:
+            log.warning("a command of session '%s' was given up and may still run: %s", session_id, e)
 
     def get_session_command_logs(self, session_id: str, command_id: str) -> CommandLogs:
         """What the command has said so far: text that also has .output, .stdout, .stderr and .exit_code."""

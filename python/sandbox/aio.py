@@ -306,6 +306,16 @@ class AsyncSandbox:
     async def logs(self, tail: Optional[int] = None) -> List[Json]:
         return await run(self._box.logs, tail)
 
+    async def backup(self, local_path: Path, path: Optional[str] = None) -> None:
+        return await run(self._box.backup, local_path, path)
+
+    async def restore(self, local_path: Path) -> None:
+        return await run(self._box.restore, local_path)
+
+    async def migrate(self, runtime: str, template: Optional[str] = None) -> "AsyncSandbox":
+        await run(self._box.migrate, runtime, template)
+        return self
+
     async def create_ssh_access(self, expires_in_minutes: Optional[int] = None) -> Any:
         return self._box.create_ssh_access(expires_in_minutes)
 

@@ -213,6 +213,56 @@ static PyObject *client_exec(PyObject *self, PyObject *args)
     return result;
 }
 
+/* session_exec(id, session, command, cwd, async, timeout_ms) -> JSON text */
+static PyObject *client_session_exec(PyObject *self, PyObject *args)
+{
+    struct smx_client *client = ((struct native_client *)self)->client;
+    struct smx_session_result *result = NULL;
+    struct smx_session_exec spec = { 0 };
+    unsigned long long timeout_ms;
+    const char *id, *session;
+    struct smx_err err = { 0 };
+    PyObject *object = NULL;
+    int r;
+
+    if (!PyArg_ParseTuple(
+            args, "ssszpK", &id, &session, &spec.command, &spec.cwd, &spec.async, &timeout_ms))
+        return NULL;
+    spec.timeout_ms = timeout_ms;
+    native_begin();
+    r = smx_session_exec(client, id, session, &spec, &result, &err);
+    native_end();
+    if (r < 0)
+        return native_raise(r, &err);
+    if (!PyErr_Occurred())
+        object = PyUnicode_FromString(result->json);
+    smx_session_result_free(result);
+    return object;
+}
+
+/* migrate(id, runtime, template) -> JSON text of the sandbox */
+static PyObject *client_migrate(PyObject *self, PyObject *args)
+{
+    struct smx_client *client = ((struct native_client *)self)->client;
+    const char *id, *runtime, *template_name;
+    struct smx_sandbox *sandbox = NULL;
+    struct smx_err err = { 0 };
+    PyObject *result = NULL;
+    int r;
+
+    if (!PyArg_ParseTuple(args, "ssz", &id, &runtime, &template_name))
+        return NULL;
+    native_begin();
+    r = smx_sandbox_migrate(client, id, runtime, template_name, &sandbox, &err);
+    native_end();
+    if (r < 0)
+        return native_raise(r, &err);
+    if (!PyErr_Occurred())
+        result = PyUnicode_FromString(sandbox->json);
+    smx_sandbox_free(sandbox);
+    return result;
+}
+
 static PyMethodDef client_methods[] = {
     NATIVE_METHOD("call", client_call, "call(method, path, body=None) -> (status, body)"),
     NATIVE_METHOD("create", client_create, "create(ensure, ...) -> JSON text"),
@@ -221,6 +271,10 @@ static PyMethodDef client_methods[] = {
     NATIVE_METHOD("read_fd", native_read_fd, "read_fd(id, path, fd)"),
     NATIVE_METHOD("write", native_write, "write(id, path, data, mode)"),
     NATIVE_METHOD("write_fd", native_write_fd, "write_fd(id, path, fd, mode)"),
+    NATIVE_METHOD("archive_save", native_archive_save, "archive_save(id, path, fd)"),
+    NATIVE_METHOD("archive_load", native_archive_load, "archive_load(id, fd)"),
+    NATIVE_METHOD("session_exec", client_session_exec, "session_exec(...) -> JSON text"),
+    NATIVE_METHOD("migrate", client_migrate, "migrate(id, runtime, template) -> JSON text"),
     { NULL, NULL, 0, NULL },
 };
 

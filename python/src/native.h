@@ -9,10 +9,12 @@
 #define Py_LIMITED_API 0x03090000
 #include <Python.h>
 
+#include <sandmux/archive.h>
 #include <sandmux/files.h>
 #include <sandmux/process.h>
 #include <sandmux/sandbox.h>
 #include <sandmux/sandmux.h>
+#include <sandmux/session.h>
 
 #define NATIVE_METHOD(name, fn, doc)                               \
     {                                                              \
@@ -71,5 +73,7 @@ PyObject *native_read(PyObject *self, PyObject *args);
 PyObject *native_read_fd(PyObject *self, PyObject *args);
 PyObject *native_write(PyObject *self, PyObject *args);
 PyObject *native_write_fd(PyObject *self, PyObject *args);
+PyObject *native_archive_save(PyObject *self, PyObject *args);
+PyObject *native_archive_load(PyObject *self, PyObject *args);
 
 #endif

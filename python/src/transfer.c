@@ -90,6 +90,23 @@ PyObject *native_read_fd(PyObject *self, PyObject *args)
     return finish(r, &local, &err);
 }
 
+/* archive_save(id, path, fd): a tar stream; path None: what a backup holds */
+PyObject *native_archive_save(PyObject *self, PyObject *args)
+{
+    struct smx_client *client = ((struct native_client *)self)->client;
+    struct smx_err err = { 0 };
+    struct local local = { 0 };
+    const char *id, *path;
+    int r;
+
+    if (!PyArg_ParseTuple(args, "szi", &id, &path, &local.fd))
+        return NULL;
+    native_begin();
+    r = smx_archive_save(client, id, path, to_local, &local, &err);
+    native_end();
+    return finish(r, &local, &err);
+}
+
 /* --- to the sandbox -----------------------------------------------------------------------------
  */
 
@@ -140,6 +157,23 @@ PyObject *native_write_fd(PyObject *self, PyObject *args)
         return NULL;
     native_begin();
     r = smx_file_write(client, id, path, SMX_FILE_SIZE_UNKNOWN, mode, from_local, &local, &err);
+    native_end();
+    return finish(r, &local, &err);
+}
+
+/* archive_load(id, fd): unpacks a tar stream over what is there */
+PyObject *native_archive_load(PyObject *self, PyObject *args)
+{
+    struct smx_client *client = ((struct native_client *)self)->client;
+    struct smx_err err = { 0 };
+    struct local local = { 0 };
+    const char *id;
+    int r;
+
+    if (!PyArg_ParseTuple(args, "si", &id, &local.fd))
+        return NULL;
+    native_begin();
+    r = smx_archive_load(client, id, SMX_FILE_SIZE_UNKNOWN, from_local, &local, &err);
     native_end();
     return finish(r, &local, &err);
 }

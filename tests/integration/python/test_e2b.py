@@ -111,6 +111,16 @@ def test_r18_existing_sandboxes_stay_where_they_are(at_e2b, cloud):
     until(lambda: not ids_of(cloud))
 
 
+def test_r45_a_sandbox_moves_to_another_runtime(at_e2b, cloud):
+    from sandbox import Sandbox
+    with Sandbox.create(runtime="local", name="moves") as box:
+        box.fs.upload_file(b"\x00kept", "/workspace/d/file", "640")
+        assert box.migrate("e2b").runtime == "e2b" and len(ids_of(cloud)) == 1
+        assert Sandbox.get("moves").process.exec("stat -c %a d/file; cat d/file | od -c | head -1").result.startswith("640\n")
+        assert box.fs.download_file("/workspace/d/file") == b"\x00kept" and box.info().id == box.id
+    until(lambda: not ids_of(cloud))
+
+
 @pytest.mark.parametrize("template", ["no-such-template"])
 def test_r19_a_template_that_is_not_there(at_e2b, cloud, template):
     from sandbox import Sandbox

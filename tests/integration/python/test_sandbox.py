@@ -200,6 +200,28 @@ def test_r40_preview_links(box):
             box.get_preview_link(bad)
 
 
+def test_r45_backup_and_restore(client, tmp_path):
+    import tarfile
+
+    from sandbox import NotFoundError, Sandbox
+    with Sandbox.create() as box, Sandbox.create() as other:
+        box.process.exec("mkdir -p d/empty; head -c 300000 /dev/urandom >d/file; chmod 640 d/file; ln -s file d/link; touch -d 2001-02-03 d/file")
+        box.backup(tmp_path / "all.tar")
+        with tarfile.open(tmp_path / "all.tar") as tar:
+            assert {"workspace/d/file", "workspace/d/empty"} <= {n.strip("./") for n in tar.getnames()}
+        other.restore(tmp_path / "all.tar")
+        told = "cd /workspace && find . -printf '%p %y %m %l %T@\\n' | sort && sha256sum d/file"
+        assert other.process.exec(told).result.splitlines()[1:] == box.process.exec(told).result.splitlines()[1:]
+        with pytest.raises(NotFoundError):
+            box.backup(tmp_path / "none.tar", "/no/such/folder")
+        (tmp_path / "bad.tar").write_bytes(b"no tar at all" * 1000)
+        with pytest.raises(ValueError):
+            other.restore(tmp_path / "bad.tar")
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["all.tar", "bad.tar"]
+        with pytest.raises(ValueError):
+            box.migrate("local")
+
+
 def test_what_is_not_supported_says_so(box):
     from sandbox import UnsupportedError
     with pytest.raises(NotImplementedError, match="not supported") as caught:

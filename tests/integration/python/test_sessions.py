@@ -84,6 +84,27 @@ def test_r37_a_time_limit(box, session):
     until(lambda: b"8642" not in box.process.exec("cat /proc/[0-9]*/cmdline").stdout_bytes)
 
 
+def test_a_command_may_take_longer_than_other_calls(box, session, daemon):
+    import sandbox
+    impatient = sandbox.Sandbox.get(box.id, client=sandbox.Client(url=daemon.url, timeout_s=1))
+    assert impatient.process.execute_session_command(session, "sleep 2.5; echo done").output == "done\n"
+
+
+def test_r43_a_cancelled_command_is_ended_and_the_session_goes_on(box, session):
+    from sandbox.aio import AsyncSandbox
+
+    async def main():
+        process = AsyncSandbox(box).process
+        await process.execute_session_command(session, "cd /tmp")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(process.execute_session_command(session, "sleep 3579; true"), 1)
+        return (await process.execute_session_command(session, "pwd")).output
+    begin = time.monotonic()
+    assert asyncio.run(main()) == "/tmp\n"
+    assert time.monotonic() - begin < 60
+    until(lambda: b"3579" not in box.process.exec("cat /proc/[0-9]*/cmdline").stdout_bytes)
+
+
 def test_twice_listed_and_deleted(box, session):
     from sandbox import NotFoundError
     box.process.execute_session_command(session, "A=kept")
