@@ -1,0 +1,62 @@
+"""sandmux session: the words of a shell, its exit status, its output as it comes."""
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def session(sm, sandbox):
+    made = sm("session", "create", sandbox.id, "s1")
+    assert (made.returncode, made.text) == (0, "s1\n"), made
+    return sandbox.id
+
+
+def test_state_output_and_exit_status(sm, session):
+    assert sm("session", "exec", session, "s1", "cd /usr; V=5").returncode == 0
+    done = sm("session", "exec", session, "s1", "pwd; echo $V; echo e >&2; exit 3")
+    assert (done.returncode, done.text, done.error) == (3, "/usr\n5\n", "e\n")
+    words = sm("session", "exec", session, "s1", "printf", "%s-", "a", "b")
+    assert words.text == "a-b-"
+
+
+def test_json_and_listing(sm, session):
+    done = sm("--json", "session", "exec", session, "s1", "echo hi; exit 2")
+    assert done.returncode == 2 and done.json["output"] == "hi\n"
+    listed = sm("--json", "session", "ls", session).json
+    assert listed == {"sessions": ["s1"]}
+    commands = sm("--json", "session", "ls", session, "s1").json["commands"]
+    assert [(c["command"], c["exit_code"]) for c in commands] == [("echo hi; exit 2", 2)]
+
+
+def test_output_comes_as_it_is_written(sm, session):
+    child = sm.popen("session", "exec", session, "s1", "echo first; sleep 300; echo last")
+    assert child.stdout.readline() == b"first\n"
+    child.terminate()
+    child.communicate(timeout=30)
+
+
+def test_asynchronous_input_and_logs(sm, session):
+    begun = sm("session", "exec", "--async", session, "s1", "cat; echo done >&2; exit 4")
+    command = begun.text.strip()
+    assert begun.returncode == 0 and len(command) == 16
+    assert sm("session", "input", session, "s1", command, input=b"some\nlines\n").returncode == 0
+    followed = sm("session", "logs", "-f", session, "s1", command)
+    assert (followed.text, followed.error) == ("some\nlines\n", "done\n")
+    whole = sm("--json", "session", "logs", session, "s1", command).json
+    assert (whole["exit_code"], whole["output"]) == (4, "some\nlines\ndone\n")
+
+
+def test_time_limit(sm, session):
+    done = sm("session", "exec", "--timeout", "500ms", session, "s1", "sleep 60")
+    assert done.returncode == 137
+
+
+def test_removal_and_refusals(sm, session):
+    assert sm("session", "rm", session, "s1").returncode == 0
+    gone = sm("session", "exec", session, "s1", "true")
+    assert gone.returncode == 3 and "session 's1' not found" in gone.error
+    assert sm("session", "exec", session).returncode == 2
+    assert sm("session", "dance", session).returncode == 2
+    assert sm("session", "create", session, "../x").returncode == 1
+    assert sm("--json", "session", "ls", session).json == {"sessions": []}
