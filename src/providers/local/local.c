@@ -121,10 +121,32 @@ static void detach_any(struct provider_box **box)
         local_detach(*box);
 }
 
+/* E2B's programs look there for the id of the sandbox that they run in. */
+#define SANDBOX_ID_VARIABLE "E2B_SANDBOX_ID"
+
+static bool has_key(const struct json_pair *env, size_t n, const char *key)
+{
+    for (size_t i = 0; i < n; i++)
+        if (smx_streq(env[i].key, key))
+            return true;
+    return false;
+}
+
+static int add_env(
+    struct provider_box *box, const char *key, const char *value, struct smx_err *err)
+{
+    struct json_pair *p = &box->env[box->n_env++];
+
+    p->key = smx_strdup(key);
+    p->value = smx_strdup(value);
+    return p->key && p->value ? 0 : smx_err_oom(err);
+}
+
 static int box_new(struct local *l, const char *id, const struct json_pair *env, size_t n_env,
     struct provider_box **ret, struct smx_err *err)
 {
     SMX_CLEANUP(detach_any) struct provider_box *box = smx_alloc(sizeof *box);
+    int r;
 
     if (!box)
         return smx_err_oom(err);
@@ -134,17 +156,14 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
     box->envd.user = "root";
     box->l = l;
     smx_strcpy(box->id, sizeof box->id, id);
-    box->env = n_env ? smx_alloc_array(n_env, sizeof *box->env) : NULL;
-    if (n_env && !box->env)
+    box->env = smx_alloc_array(n_env + 1, sizeof *box->env);
+    if (!box->env)
         return smx_err_oom(err);
-    for (size_t i = 0; i < n_env; i++) {
-        struct json_pair *p = &box->env[box->n_env++];
-
-        p->key = smx_strdup(env[i].key);
-        p->value = smx_strdup(env[i].value);
-        if (!p->key || !p->value)
-            return smx_err_oom(err);
-    }
+    r = has_key(env, n_env, SANDBOX_ID_VARIABLE) ? 0 : add_env(box, SANDBOX_ID_VARIABLE, id, err);
+    for (size_t i = 0; i < n_env && r == 0; i++)
+        r = add_env(box, env[i].key, env[i].value, err);
+    if (r < 0)
+        return r;
     *ret = smx_take(&box);
     return 0;
 }
@@ -152,8 +171,8 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
 /* The agent begins anew with each start: its settings are ours to give. */
 static int set_up(struct provider_box *box, uint64_t deadline, struct smx_err *err)
 {
-    int r = envd_setup(
-        &box->envd, box->env, box->n_env, "user", /* workdir= */ NULL, deadline, err);
+    int r =
+        envd_setup(&box->envd, box->env, box->n_env, "user", /* workdir= */ NULL, deadline, err);
 
     return r < 0 ? smx_err_wrap(err, r, "setting sandbox '%s' up", box->id) : 0;
 }

@@ -269,6 +269,7 @@ FIBER_TEST(create_sets_the_agent_up)
     ASSERT_TRUE(info.limits_hard && info.resources.cpu > 1.49 && info.resources.cpu < 1.51);
     ASSERT_TRUE(b.e.ops[ENGINE_OP_CREATE] == 1 && b.e.inits == 1);
     ASSERT_TRUE(strstr(b.e.init_body, "\"FOO\":\"bar\"") != NULL);
+    ASSERT_TRUE(strstr(b.e.init_body, "\"E2B_SANDBOX_ID\":\"") != NULL);
     ASSERT_TRUE(strstr(b.e.init_body, "\"defaultUser\":\"user\"") != NULL);
     ASSERT_TRUE(strstr(b.e.init_body, "defaultWorkdir") == NULL);
     ASSERT_OK(provider_processes(box, &l, in_ms(1000), &b.err), &b.err);

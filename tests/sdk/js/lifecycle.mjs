@@ -25,6 +25,7 @@ export default {
     check(near(info.endAt, 300_000), `ends ${info.endAt.toISOString()}`)
     check(info.cpuCount >= 1 && info.memoryMB >= 128, `cpu ${info.cpuCount}, memory ${info.memoryMB}`)
     equal((await sbx.commands.run('whoami; pwd')).stdout, 'user\n/home/user\n', 'who and where')
+    equal((await sbx.commands.run('echo $E2B_SANDBOX $E2B_SANDBOX_ID')).stdout, `true ${sbx.sandboxId}\n`, 'what E2B sets')
   },
 
   async 'create: template, metadata, envs, timeout'(ctx) {

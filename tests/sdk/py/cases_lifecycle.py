@@ -28,6 +28,7 @@ async def _(c):
     check(near(info.end_at, 300), info.end_at)
     check(info.cpu_count >= 1 and info.memory_mb >= 128, info)
     equal((await c(sbx.commands.run("whoami; pwd"))).stdout, "user\n/home/user\n", "who and where")
+    equal((await c(sbx.commands.run("echo $E2B_SANDBOX $E2B_SANDBOX_ID"))).stdout, f"true {sbx.sandbox_id}\n", "what E2B sets")
 
 
 @case("create: template, metadata, envs, timeout")
