@@ -8,22 +8,6 @@
 /* tar may read long before it writes, and unpack long after the last byte. */
 enum { ARCHIVE_IDLE_MS = 600000 };
 
-static int drain(struct conn *conn, smx_file_sink_fn *sink, void *arg, struct smx_err *err)
-{
-    const char *data;
-    ssize_t n;
-
-    while ((n = conn_body(conn, &data, err)) > 0) {
-        int r = sink(data, (size_t)n, arg);
-
-        if (r != 0) {
-            smx_err_set(err, SMX_E_CANCELLED, "the transfer was broken off");
-            return r;
-        }
-    }
-    return (int)n;
-}
-
 int smx_archive_save(struct smx_client *c, const char *sandbox, const char *path,
     smx_file_sink_fn *sink, void *arg, struct smx_err *err)
 {
@@ -41,7 +25,7 @@ int smx_archive_save(struct smx_client *c, const char *sandbox, const char *path
     if (r == 0)
         r = call_open(c, &call, &conn, err);
     if (r == 0)
-        r = drain(conn, sink, arg, err);
+        r = call_drain(conn, sink, arg, err);
     client_give(c, conn);
     smx_buf_done(&b);
     return r;

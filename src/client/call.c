@@ -447,3 +447,20 @@ void json_pairs(struct json_writer *w, const char *key, const struct smx_pair *p
         json_kv_string(w, pairs[i].key, pairs[i].value ? pairs[i].value : "");
     json_object_end(w);
 }
+
+int call_drain(struct conn *conn, int (*sink)(const void *data, size_t bytes, void *arg), void *arg,
+    struct smx_err *err)
+{
+    const char *data;
+    ssize_t n;
+
+    while ((n = conn_body(conn, &data, err)) > 0) {
+        int r = sink(data, (size_t)n, arg);
+
+        if (r != 0) {
+            smx_err_set(err, SMX_E_CANCELLED, "the transfer was broken off");
+            return r;
+        }
+    }
+    return (int)n;
+}

@@ -164,22 +164,6 @@ void smx_file_list_free(struct smx_file_list *files)
 /* --- reading ------------------------------------------------------------------------------------
  */
 
-static int drain(struct conn *conn, smx_file_sink_fn *sink, void *arg, struct smx_err *err)
-{
-    const char *data;
-    ssize_t n;
-
-    while ((n = conn_body(conn, &data, err)) > 0) {
-        int r = sink(data, (size_t)n, arg);
-
-        if (r != 0) {
-            smx_err_set(err, SMX_E_CANCELLED, "the transfer was broken off");
-            return r;
-        }
-    }
-    return (int)n;
-}
-
 int smx_file_read(struct smx_client *c, const char *id, const char *path, uint64_t offset,
     uint64_t bytes, smx_file_sink_fn *sink, void *arg, struct smx_err *err)
 {
@@ -201,7 +185,7 @@ int smx_file_read(struct smx_client *c, const char *id, const char *path, uint64
     if (r == 0)
         r = call_open(c, &call, &conn, err);
     if (r == 0)
-        r = drain(conn, sink, arg, err);
+        r = call_drain(conn, sink, arg, err);
     client_give(c, conn);
     smx_buf_done(&b);
     return r;

@@ -193,6 +193,9 @@ int call_path(struct smx_buf *out, const char *prefix, const char *id, const cha
 void call_query(struct smx_buf *out, const char *key, const char *value);
 void call_query_u64(struct smx_buf *out, const char *key, uint64_t value);
 
+/* The whole body to sink; a nonzero return of it ends that and is returned. */
+int call_drain(struct conn *conn, int (*sink)(const void *data, size_t bytes, void *arg), void *arg,
+    struct smx_err *err);
 /* Lines of a streamed body: fn gets each without its newline, NUL-terminated; nonzero ends it. */
 typedef int(line_fn)(char *line, size_t n, void *arg, struct smx_err *err);
 int call_lines(struct conn *conn, line_fn *fn, void *arg, struct smx_err *err);
