@@ -2,15 +2,20 @@
  * thread; handlers run on the fiber of their connection. */
 #include "agent/agent.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/call.h"
 #include "agent/env.h"
 #include "agent/files.h"
 #include "agent/fs_rpc.h"
+#include "agent/identity.h"
 #include "agent/process_rpc.h"
+#include "agent/tree.h"
 #include "agent/watch_rpc.h"
+#include "base/fd.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -95,7 +100,49 @@ static void apply_settings(struct envd_init_request *now, struct envd_init_reque
         now->default_workdir = request->default_workdir;
         request->default_workdir = old.default_workdir;
     }
+    if (request->sandbox_id) {
+        now->sandbox_id = request->sandbox_id;
+        request->sandbox_id = old.sandbox_id;
+    }
+    if (request->template_id) {
+        now->template_id = request->template_id;
+        request->template_id = old.template_id;
+    }
+    if (request->memory_bytes)
+        now->memory_bytes = request->memory_bytes;
+    if (request->cpu_milli)
+        now->cpu_milli = request->cpu_milli;
     json_free(&envd_init_request_table, request); /* what was replaced */
+}
+
+static void write_mark(const char *path, const char *text)
+{
+    SMX_CLEANUP(smx_closep) int fd = -1;
+
+    if (!text || !*text)
+        return;
+    (void)unlink(path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd >= 0)
+        (void)smx_write_full(fd, text, strlen(text));
+}
+
+/* What scripts of E2B's templates look for. A root that cannot be written has none. */
+static void write_marks(struct agent *a)
+{
+    const struct envd_init_request *s = &a->settings;
+    const char *const marks[][2] = { { "/run/e2b/.E2B_SANDBOX", "true" },
+        { "/run/e2b/.E2B_SANDBOX_ID", s->sandbox_id },
+        { "/run/e2b/.E2B_TEMPLATE_ID", s->template_id } };
+
+    struct agent_user root;
+
+    if (!s->sandbox_id || !*s->sandbox_id || agent_user_find(a, "root", &root, /* err= */ NULL) < 0)
+        return;
+    if (identity_fs(&root, /* err= */ NULL) == 0 && tree_make("/run/e2b") == 0)
+        for (size_t i = 0; i < SMX_ARRAY_LEN(marks); i++)
+            write_mark(marks[i][0], marks[i][1]);
+    agent_user_done(&root);
 }
 
 static int read_settings(struct agent *a, struct http_exchange *x, struct smx_err *err)
@@ -110,10 +157,12 @@ static int read_settings(struct agent *a, struct http_exchange *x, struct smx_er
         r = json_decode(&envd_init_request_table, body.data, body.len, &request, err);
         if (r == 0) {
             r = env_check(&request.env_vars, err);
-            if (r == 0)
+            if (r == 0) {
                 apply_settings(&a->settings, &request);
-            else
+                write_marks(a);
+            } else {
                 json_free(&envd_init_request_table, &request);
+            }
         }
     }
     smx_buf_done(&body);
@@ -141,10 +190,7 @@ static void handle_envs(struct agent *a, struct http_exchange *x)
     smx_buf_init(&out, SMX_HTTP_JSON_BODY_MAX);
     json_writer_init(&w, &out);
     json_object_begin(&w);
-    json_kv_string(&w, "E2B_SANDBOX", "true");
-    for (size_t i = 0; i < a->settings.env_vars.n; i++)
-        if (!smx_streq(a->settings.env_vars.v[i].key, "E2B_SANDBOX"))
-            json_kv_string(&w, a->settings.env_vars.v[i].key, a->settings.env_vars.v[i].value);
+    env_write_globals(&w, &a->settings);
     json_object_end(&w);
     http_add_field(x, "Cache-Control", "no-store");
     if (json_writer_end(&w, /* err= */ NULL) < 0)
@@ -158,7 +204,7 @@ static void handle_metrics(struct agent *a, struct http_exchange *x)
 {
     struct envd_metrics m;
 
-    metrics_read(&a->metrics, &m);
+    metrics_read(&a->metrics, &a->settings, &m);
     http_add_field(x, "Cache-Control", "no-store");
     reply_message(x, 200, &envd_metrics_table, &m);
 }
@@ -176,6 +222,7 @@ static const struct plain_route plain_routes[] = {
     { ENVD_METRICS, H1_GET, "GET", handle_metrics },
     { ENVD_FILES, H1_GET, "GET, POST", files_get },
     { ENVD_FILES, H1_POST, "GET, POST", files_post },
+    { ENVD_FILES_COMPOSE, H1_POST, "POST", files_compose },
 };
 
 static void reply_not_allowed(struct http_exchange *x, const char *allow)

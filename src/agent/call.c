@@ -6,8 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/coding.h"
+#include "agent/gunzip.h"
 #include "base/limits.h"
 #include "base/mem.h"
+
+enum { INFLATE_STEP = 64 * 1024, GZIP_MIN = 1024, GZIP_STEP = 64 * 1024 };
 
 static const char unary_accepts[] = ENVD_UNARY_TYPE ", " ENVD_UNARY_TYPE "; charset=utf-8";
 static const char stream_accepts[] = ENVD_STREAM_TYPE ", " ENVD_STREAM_TYPE "; charset=utf-8";
@@ -111,11 +115,57 @@ static enum rpc_code check_head(struct call *c, bool stream)
         return call_fail(c, RPC_INVALID_ARGUMENT,
             "Connect-Protocol-Version must be \"1\": got \"%.*s\"", (int)SMX_MIN(version.n, 40),
             version.p);
-    if (coding.p && coding.n > 0 && !smx_view_ieq(coding, "identity"))
+    c->gzip = coding.p && smx_view_ieq(coding, "gzip");
+    if (coding.p && coding.n > 0 && !c->gzip && !smx_view_ieq(coding, "identity"))
         return call_fail(c, RPC_UNIMPLEMENTED,
-            "unknown compression \"%.*s\": only identity is supported", (int)SMX_MIN(coding.n, 40),
-            coding.p);
+            "unknown compression \"%.*s\": supported encodings are gzip",
+            (int)SMX_MIN(coding.n, 40), coding.p);
     return RPC_OK;
+}
+
+static ssize_t read_view(void *ctx, void *data, size_t n, struct smx_err *err)
+{
+    struct smx_view *v = ctx;
+
+    n = SMX_MIN(n, v->n);
+    memcpy(data, v->p, n);
+    *v = (struct smx_view){ v->p + n, v->n - n };
+    return (ssize_t)n;
+}
+
+/* What it inflates to is bounded like any message, whatever it claims. */
+static enum rpc_code inflate_message(struct call *c, struct smx_view packed)
+{
+    SMX_CLEANUP(gunzip_freep) struct gunzip *g = NULL;
+    ssize_t n = gunzip_new(read_view, &packed, &g, &c->err);
+
+    smx_buf_reset(&c->plain);
+    while (n >= 0) {
+        if (smx_buf_reserve(&c->plain, INFLATE_STEP) < 0)
+            return call_fail(c, RPC_RESOURCE_EXHAUSTED, "a message is too large");
+        n = gunzip_read(g, c->plain.data + c->plain.len, INFLATE_STEP, &c->err);
+        if (n == 0)
+            break;
+        c->plain.len += n > 0 ? (size_t)n : 0;
+        io_fair(INFLATE_STEP);
+    }
+    if (n == -SMX_E_NO_MEMORY)
+        return RPC_RESOURCE_EXHAUSTED;
+    if (n < 0)
+        return call_fail(c, RPC_INVALID_ARGUMENT, "decompress: %.100s", c->err.msg);
+    c->msg = (struct smx_view){ c->plain.data ? c->plain.data : "", c->plain.len };
+    return RPC_OK;
+}
+
+enum rpc_code call_open(struct call *c, const struct rpc_envelope *e)
+{
+    c->msg = (struct smx_view){ e->data, e->n };
+    if (!(e->flags & RPC_FLAG_COMPRESSED))
+        return RPC_OK;
+    if (!c->gzip)
+        return call_fail(
+            c, RPC_INTERNAL, "protocol error: sent compressed message without compression support");
+    return inflate_message(c, c->msg);
 }
 
 static enum rpc_code read_body(struct call *c)
@@ -140,13 +190,9 @@ static enum rpc_code open_envelope(struct call *c)
     if (used == 0)
         return call_fail(c, RPC_INVALID_ARGUMENT,
             "protocol error: the enveloped message ends early, after %zu bytes", c->msg.n);
-    if (e.flags & RPC_FLAG_COMPRESSED)
-        return call_fail(
-            c, RPC_INTERNAL, "protocol error: sent compressed message without compression support");
     if ((size_t)used < c->msg.n)
         return call_fail(c, RPC_UNIMPLEMENTED, "unary request has multiple messages");
-    c->msg = (struct smx_view){ e.data, e.n };
-    return RPC_OK;
+    return call_open(c, &e);
 }
 
 enum rpc_code call_decode(struct call *c, const struct json_table *table, void *ret)
@@ -196,6 +242,43 @@ static void reply_unsupported_type(struct http_exchange *x, const char *accepts)
     http_reply(x, 415, /* content_type= */ NULL, "", 0);
 }
 
+/* Who asks for gzip and nothing else gets it where it is worth something. */
+static bool reply_gzip(struct call *c)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf packed = { 0 };
+    SMX_CLEANUP(gzip_freep) struct gzip *z = NULL;
+    int r = 0;
+
+    if (c->out.len < GZIP_MIN ||
+        coding_choose(http_field(c->x, "Accept-Encoding")) != CODING_GZIP ||
+        gzip_new(&z, /* err= */ NULL) < 0)
+        return false;
+    smx_buf_init(&packed, SMX_AGENT_LIST_REPLY_MAX);
+    for (size_t at = 0, n; r == 0 && at < c->out.len; at += n) {
+        n = SMX_MIN(c->out.len - at, (size_t)GZIP_STEP);
+        r = gzip_add(z, c->out.data + at, n, at + n == c->out.len, &packed, /* err= */ NULL);
+        io_fair(GZIP_STEP);
+    }
+    if (r < 0)
+        return false;
+    http_add_field(c->x, "Content-Encoding", "gzip");
+    http_reply(c->x, 200, ENVD_UNARY_TYPE, packed.data, packed.len);
+    return true;
+}
+
+static enum rpc_code read_deadline(struct call *c)
+{
+    uint64_t ms = 0;
+
+    c->deadline_ns = SMX_FOREVER;
+    if (call_field_u64(c->x, "Connect-Timeout-Ms", CALL_TIMEOUT_MAX_MS, &ms) < 0)
+        return call_fail(c, RPC_INVALID_ARGUMENT,
+            "parse timeout: Connect-Timeout-Ms must be a number of milliseconds");
+    if (ms > 0)
+        c->deadline_ns = smx_deadline_in_ms(ms);
+    return RPC_OK;
+}
+
 static void run_unary(struct call *c, const struct call_route *route)
 {
     enum rpc_code code;
@@ -203,7 +286,11 @@ static void run_unary(struct call *c, const struct call_route *route)
     smx_buf_init(&c->out, SMX_AGENT_LIST_REPLY_MAX);
     code = check_head(c, /* stream= */ false);
     if (code == RPC_OK)
+        code = read_deadline(c);
+    if (code == RPC_OK)
         code = read_body(c);
+    if (code == RPC_OK && c->gzip && c->msg.n > 0)
+        code = inflate_message(c, c->msg);
     if (code == RPC_OK)
         code = route->fn(c);
     if (code == RPC_OK && smx_buf_check(&c->out, &c->err) < 0)
@@ -213,7 +300,7 @@ static void run_unary(struct call *c, const struct call_route *route)
         reply_error(c, code);
     else if (c->out.len == 0)
         http_reply(c->x, 200, ENVD_UNARY_TYPE, "{}", 2);
-    else
+    else if (!reply_gzip(c))
         http_reply(c->x, 200, ENVD_UNARY_TYPE, c->out.data, c->out.len);
     smx_buf_done(&c->out);
 }
@@ -236,6 +323,9 @@ static void run_stream(struct call *c, const struct call_route *route)
 {
     enum rpc_code code = check_head(c, /* stream= */ true);
 
+    c->deadline_ns = SMX_FOREVER;
+    if (code == RPC_OK && route->client_stream)
+        code = read_deadline(c);
     if (code == RPC_OK && !route->client_stream) {
         code = read_body(c);
         if (code == RPC_OK)
@@ -259,10 +349,12 @@ void call_run(struct agent *a, struct http_exchange *x, const struct call_route 
         return;
     }
     smx_buf_init(&c.in, SMX_RPC_ENVELOPE_MAX + RPC_HEAD);
+    smx_buf_init(&c.plain, SMX_RPC_ENVELOPE_MAX + INFLATE_STEP);
     if (stream)
         run_stream(&c, route);
     else
         run_unary(&c, route);
+    smx_buf_done(&c.plain);
 }
 
 int call_stream_begin(struct call *c, const struct smx_buf *first)

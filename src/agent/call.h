@@ -10,10 +10,13 @@
 struct call {
     struct agent *agent;
     struct http_exchange *x;
-    struct smx_buf in;   /* the request's body */
-    struct smx_view msg; /* its only message, inside in */
-    struct smx_buf out;  /* unary: the reply's message */
-    struct smx_err err;  /* err.msg goes to the client */
+    struct smx_buf in;    /* the request's body */
+    struct smx_buf plain; /* a message of it that was compressed */
+    struct smx_view msg;  /* its only message, inside in or plain */
+    bool gzip;            /* the request's messages may be compressed */
+    uint64_t deadline_ns; /* Connect-Timeout-Ms of a unary call; SMX_FOREVER: none */
+    struct smx_buf out;   /* unary: the reply's message */
+    struct smx_err err;   /* err.msg goes to the client */
 };
 
 /* A unary call appends its reply to c->out; a stream replies by itself through call_stream_*. Both
@@ -35,9 +38,12 @@ enum rpc_code call_fail(struct call *c, enum rpc_code code, const char *fmt, ...
 enum rpc_code call_error(const struct call *c);
 /* Decodes c->msg. */
 enum rpc_code call_decode(struct call *c, const struct json_table *table, void *ret);
+/* Opens an envelope: c->msg is its message, inflated if it is compressed. */
+enum rpc_code call_open(struct call *c, const struct rpc_envelope *e);
 /* The user named by the Authorization field, else the default one. */
 enum rpc_code call_user(struct call *c, struct agent_user *ret);
 
+#define CALL_TIMEOUT_MAX_MS UINT64_C(9999999999) /* the protocol allows ten digits */
 /* A field with a whole number; 0: absent, 1: *ret is set, negative: neither. */
 int call_field_u64(const struct http_exchange *x, const char *name, uint64_t max, uint64_t *ret);
 

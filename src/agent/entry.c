@@ -185,6 +185,12 @@ static const char *number_text(uint64_t v, char text[NUMBER_SIZE])
     return p;
 }
 
+static void write_target(struct json_writer *w, const char *target)
+{
+    json_kv_string(w, "symlinkTarget", target);
+    json_kv_bool(w, "isSymlink", true);
+}
+
 static void write_fields(
     struct json_writer *w, struct users *u, const struct entry_want *want, const struct stat *st)
 {
@@ -208,7 +214,7 @@ static void write_fields(
     json_kv_string(w, "permissions", text);
     write_owner(w, u, st);
     if (S_ISLNK(st->st_mode))
-        json_kv_string(w, "symlinkTarget", target);
+        write_target(w, target);
     else if (!want->omit_metadata)
         write_metadata(w, want->at);
 }

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { FIXED = 5, PAIRS_MAX = FIXED + 2 * SMX_ENV_ENTRIES_MAX };
+enum { FIXED = 7, PAIRS_MAX = FIXED + 2 * SMX_ENV_ENTRIES_MAX };
 
 int env_check(const struct json_map *m, struct smx_err *err)
 {
@@ -28,6 +28,11 @@ int env_check(const struct json_map *m, struct smx_err *err)
         return smx_err_set(
             err, SMX_E_TOO_LARGE, "environment variables of more than %d bytes", SMX_ENV_BYTES_MAX);
     return 0;
+}
+
+static bool given(const char *s)
+{
+    return s && *s;
 }
 
 struct pairs {
@@ -70,9 +75,10 @@ static char **block_of(const struct pairs *p)
     return block;
 }
 
-int env_build(const struct agent_user *user, const struct json_map *global,
+int env_build(const struct agent_user *user, const struct envd_init_request *settings,
     const struct json_map *request, char ***ret, struct smx_err *err)
 {
+    const struct json_map *global = &settings->env_vars;
     SMX_CLEANUP(smx_freep) struct pairs *p = NULL;
     char **block;
     int r;
@@ -87,6 +93,10 @@ int env_build(const struct agent_user *user, const struct json_map *global,
     put(p, "USER", user->name);
     put(p, "LOGNAME", user->name);
     put(p, "E2B_SANDBOX", "true");
+    if (given(settings->sandbox_id))
+        put(p, "E2B_SANDBOX_ID", settings->sandbox_id);
+    if (given(settings->template_id))
+        put(p, "E2B_TEMPLATE_ID", settings->template_id);
     for (size_t i = 0; i < global->n; i++)
         put(p, global->v[i].key, global->v[i].value);
     for (size_t i = 0; i < request->n; i++)
@@ -96,4 +106,22 @@ int env_build(const struct agent_user *user, const struct json_map *global,
         return smx_err_oom(err);
     *ret = block;
     return 0;
+}
+
+void env_write_globals(struct json_writer *w, const struct envd_init_request *settings)
+{
+    const char *const fixed[][2] = { { "E2B_SANDBOX", "true" },
+        { "E2B_SANDBOX_ID", settings->sandbox_id }, { "E2B_TEMPLATE_ID", settings->template_id } };
+    const struct json_map *m = &settings->env_vars;
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(fixed); i++) {
+        bool replaced = false;
+
+        for (size_t k = 0; k < m->n && !replaced; k++)
+            replaced = smx_streq(m->v[k].key, fixed[i][0]);
+        if (given(fixed[i][1]) && !replaced)
+            json_kv_string(w, fixed[i][0], fixed[i][1]);
+    }
+    for (size_t k = 0; k < m->n; k++)
+        json_kv_string(w, m->v[k].key, m->v[k].value);
 }

@@ -1,4 +1,4 @@
-/* files.h - GET and POST /files: bytes of files in and out, in constant memory. */
+/* files.h - GET and POST /files, POST /files/compose: bytes of files, in constant memory. */
 #ifndef SMX_AGENT_FILES_H
 #define SMX_AGENT_FILES_H
 
@@ -6,6 +6,7 @@
 
 void files_get(struct agent *a, struct http_exchange *x);
 void files_post(struct agent *a, struct http_exchange *x);
+void files_compose(struct agent *a, struct http_exchange *x);
 
 /* {"code": status, "message": ...} */
 void files_error(struct http_exchange *x, int status, const char *fmt, ...) SMX_PRINTF(3, 4);

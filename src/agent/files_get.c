@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/coding.h"
 #include "agent/filework.h"
 #include "agent/identity.h"
 #include "agent/mime.h"
@@ -108,27 +109,6 @@ bool files_target(struct agent *a, struct http_exchange *x, struct files_target 
 
 /* --- headers ----------------------------------------------------------------------------- */
 
-/* Does the client refuse a body that is not compressed? */
-static bool refuses_identity(const struct http_exchange *x)
-{
-    struct smx_view v = http_field(x, "Accept-Encoding");
-    bool refused = false;
-
-    while (v.p && v.n > 0) {
-        const char *comma = memchr(v.p, ',', v.n);
-        size_t n = comma ? (size_t)(comma - v.p) : v.n;
-        char item[64];
-
-        smx_view_copy(item, sizeof item, (struct smx_view){ v.p, n });
-        if (strstr(item, "q=0") && !strstr(item, "q=0.") &&
-            (strstr(item, "identity") || strstr(item, "*")))
-            refused = true;
-        n += comma != NULL;
-        v = (struct smx_view){ v.p + n, v.n - n };
-    }
-    return refused;
-}
-
 static void date_text(time_t t, char text[DATE_SIZE])
 {
     struct tm tm;
@@ -221,11 +201,18 @@ static void reply_bad_range(struct http_exchange *x, const struct stat *st)
 
 /* --- regular files ----------------------------------------------------------------------- */
 
+/* A range is of the file's own bytes: it is answered plainly where that is acceptable. */
+static bool packs(const struct http_exchange *x, const struct range *r)
+{
+    return coding_choose(http_field(x, "Accept-Encoding")) == CODING_GZIP && !r->partial;
+}
+
 static void add_file_fields(struct http_exchange *x, const struct stat *st, const struct range *r)
 {
     char date[DATE_SIZE], value[96];
 
-    http_add_field(x, "Accept-Ranges", "bytes");
+    if (!packs(x, r))
+        http_add_field(x, "Accept-Ranges", "bytes");
     date_text(st->st_mtime, date);
     http_add_field(x, "Last-Modified", date);
     if (!r->partial)
@@ -266,6 +253,71 @@ static void send_large(
     io_fd_done(&file);
 }
 
+/* --- compressed ------------------------------------------------------------------------------- */
+
+/* [parks] compresses and sends what it is given. */
+struct packer {
+    struct http_exchange *x;
+    struct gzip *z;
+    struct smx_buf out;
+};
+
+static int pack(struct packer *p, const void *data, size_t n, bool last)
+{
+    int r = gzip_add(p->z, data, n, last, &p->out, /* err= */ NULL);
+
+    if (r == 0)
+        r = http_write(p->x, p->out.data, p->out.len);
+    smx_buf_reset(&p->out);
+    io_fair(n);
+    return r;
+}
+
+static int pack_file(struct packer *p, int fd, const struct range *r)
+{
+    SMX_CLEANUP(smx_freep) char *data = smx_alloc(SMALL_MAX);
+    uint64_t done = 0;
+    int result = data ? 0 : -SMX_E_NO_MEMORY;
+
+    while (result == 0 && done < r->n) {
+        size_t want = (size_t)SMX_MIN(r->n - done, (uint64_t)SMALL_MAX);
+        ssize_t n = pread(fd, data, want, (off_t)(r->first + done));
+
+        if (n <= 0)
+            return -SMX_E_CLOSED;
+        done += (uint64_t)n;
+        result = pack(p, data, (size_t)n, done == r->n);
+    }
+    return result;
+}
+
+/* Chunked: nobody knows how long it will be. A file that is empty has a gzip form, too. */
+static void send_packed(
+    struct http_exchange *x, int fd, int status, const char *type, const struct range *r)
+{
+    struct packer p = { .x = x };
+    int result = gzip_new(&p.z, /* err= */ NULL);
+
+    if (result < 0) {
+        files_error(x, 429, "out of memory");
+        return;
+    }
+    smx_buf_init(&p.out, 4 * SMALL_MAX);
+    http_add_field(x, "Content-Encoding", "gzip");
+    result = http_start(x, status, type, HTTP_CHUNKED);
+    if (result == 0)
+        result = r->n > 0 ? pack_file(&p, fd, r) : pack(&p, "", 0, /* last= */ true);
+    if (result == 0)
+        http_finish(x);
+    else
+        http_abort(x);
+    gzip_free(p.z);
+    smx_buf_done(&p.out);
+}
+
+/* --- regular files, all ways -------------------------------------------------------------------
+ */
+
 static void send_regular(struct http_exchange *x, const char *path, int *fd, const struct stat *st)
 {
     struct range r = range_of(x, st);
@@ -284,7 +336,9 @@ static void send_regular(struct http_exchange *x, const char *path, int *fd, con
         return;
     }
     add_file_fields(x, st, &r);
-    if (r.n <= SMALL_MAX)
+    if (packs(x, &r))
+        send_packed(x, *fd, status, type, &r);
+    else if (r.n <= SMALL_MAX)
         send_small(x, *fd, status, type, &r);
     else if (http_wants_descriptor(x))
         (void)http_reply_descriptor(x, status, type, *fd, r.first, r.n); /* the gateway reads on */
@@ -427,9 +481,10 @@ void files_get(struct agent *a, struct http_exchange *x)
 
     if (!files_target(a, x, &t))
         return;
-    if (refuses_identity(x))
+    http_add_field(x, "Vary", "Accept-Encoding");
+    if (coding_choose(http_field(x, "Accept-Encoding")) == CODING_NONE)
         files_error(x, 406,
-            "error parsing Accept-Encoding: no acceptable encoding found, supported: [identity]");
+            "error parsing Accept-Encoding: no acceptable encoding found, supported: [gzip]");
     else
         send_file(a, x, t.path);
     files_target_done(&t);

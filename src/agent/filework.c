@@ -96,14 +96,15 @@ int filework_start(struct agent *a, filework_fn *fn, void *arg, const int *keep,
     return 0;
 }
 
-int filework_wait(struct filework *w, struct http_exchange *x, int *ret_errno)
+static int wait_until(
+    struct filework *w, struct http_exchange *x, uint64_t deadline_ns, int *ret_errno)
 {
     struct io_wait waits[2] = { { .event = &w->done } };
     int r;
 
     if (x)
         waits[1] = (struct io_wait){ .fd = http_fd(x), .events = IO_HUP };
-    r = io_wait(waits, x ? 2 : 1, SMX_FOREVER);
+    r = io_wait(waits, x ? 2 : 1, deadline_ns);
     if (!w->child.exited)
         return r < 0 ? r : -SMX_E_CANCELLED;
     if (WIFEXITED(w->child.status))
@@ -111,6 +112,11 @@ int filework_wait(struct filework *w, struct http_exchange *x, int *ret_errno)
     else /* SIGXFSZ: the disk limit, as far as it bounds a single file */
         *ret_errno = WTERMSIG(w->child.status) == SIGXFSZ ? ENOSPC : EINTR;
     return 0;
+}
+
+int filework_wait(struct filework *w, struct http_exchange *x, int *ret_errno)
+{
+    return wait_until(w, x, SMX_FOREVER, ret_errno);
 }
 
 void filework_free(struct filework *w)
@@ -125,14 +131,16 @@ void filework_free(struct filework *w)
     kill(w->child.pid, SIGKILL);
 }
 
-int filework_run(struct agent *a, struct http_exchange *x, filework_fn *fn, void *arg,
-    int *ret_errno, struct smx_err *err)
+int filework_run(struct agent *a, struct http_exchange *x, uint64_t deadline_ns, filework_fn *fn,
+    void *arg, int *ret_errno, struct smx_err *err)
 {
     SMX_CLEANUP(filework_freep) struct filework *w = NULL;
     int r = filework_start(a, fn, arg, /* keep= */ NULL, &w, err);
 
     if (r == 0)
-        r = filework_wait(w, x, ret_errno);
+        r = wait_until(w, x, deadline_ns, ret_errno);
+    if (r == -SMX_E_TIMEOUT)
+        smx_err_set(err, SMX_E_TIMEOUT, "context deadline exceeded");
     if (r == -SMX_E_CANCELLED)
         smx_err_set(err, SMX_E_CANCELLED, "the client left");
     return r;

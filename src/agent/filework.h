@@ -22,8 +22,8 @@ int filework_wait(struct filework *w, struct http_exchange *x, int *ret_errno);
 void filework_free(struct filework *w);
 SMX_DEFINE_CLEANUP(struct filework, filework_free)
 
-/* [parks] start and wait. */
-int filework_run(struct agent *a, struct http_exchange *x, filework_fn *fn, void *arg,
-    int *ret_errno, struct smx_err *err);
+/* [parks] start and wait; -SMX_E_TIMEOUT past the deadline: then it was killed. */
+int filework_run(struct agent *a, struct http_exchange *x, uint64_t deadline_ns, filework_fn *fn,
+    void *arg, int *ret_errno, struct smx_err *err);
 
 #endif

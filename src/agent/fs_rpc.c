@@ -139,7 +139,7 @@ static enum rpc_code move_across(struct call *c, const char *from, const char *t
     struct moving m = { from, to };
     int e = 0;
 
-    if (filework_run(c->agent, c->x, move_work, &m, &e, &c->err) < 0)
+    if (filework_run(c->agent, c->x, c->deadline_ns, move_work, &m, &e, &c->err) < 0)
         return call_error(c);
     return e != 0 ? internal(c, "error moving to", to, e) : reply_entry(c, to);
 }
@@ -206,7 +206,7 @@ enum rpc_code fs_rpc_remove(struct call *c)
     if (lstat(path, &st) < 0)
         e = errno;
     else if (S_ISDIR(st.st_mode) || st.st_blocks > REMOVE_INLINE_BLOCKS)
-        r = filework_run(c->agent, c->x, remove_work, path, &e, &c->err);
+        r = filework_run(c->agent, c->x, c->deadline_ns, remove_work, path, &e, &c->err);
     else
         e = tree_remove(path);
     if (r < 0)

@@ -316,7 +316,7 @@ static int spawn(
 
     if (r < 0 || (r = spawn_check_cwd(cwd, user, err)) < 0)
         return r;
-    r = env_build(user, &a->settings.env_vars, &config->envs, &envp, err);
+    r = env_build(user, &a->settings, &config->envs, &envp, err);
     if (r < 0)
         return r;
     spec.cwd = cwd;

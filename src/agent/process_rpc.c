@@ -407,9 +407,11 @@ static enum rpc_code write_input(struct call *c, struct process *p, const struct
 
         if (p->input_io.fd < 0)
             return call_fail(c, RPC_INTERNAL, "error writing to stdin: it is closed");
-        r = io_wait(w, 2, SMX_FOREVER);
+        r = io_wait(w, 2, c->deadline_ns);
         if (p->input_io.fd < 0)
             continue;
+        if (r == -SMX_E_TIMEOUT)
+            return call_fail(c, RPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         if (r < 0 || w[1].ready)
             return call_fail(c, RPC_CANCELED, "the client left");
         r = process_write_some(p, b->data + done, b->n - done, &c->err);
@@ -421,19 +423,23 @@ static enum rpc_code write_input(struct call *c, struct process *p, const struct
     return RPC_OK;
 }
 
-/* Inputs do not mix: one call after the other. False when the client left while it waited. */
-static bool take_turn(struct call *c, struct process *p)
+/* Inputs do not mix: one call after the other. */
+static enum rpc_code take_turn(struct call *c, struct process *p)
 {
     while (p->input_busy) {
         struct io_wait w[2] = { { .event = &p->input_free },
             { .fd = http_fd(c->x), .events = IO_HUP } };
 
-        if (io_wait(w, 2, SMX_FOREVER) < 0 || w[1].ready)
-            return false;
+        int r = io_wait(w, 2, c->deadline_ns);
+
+        if (r == -SMX_E_TIMEOUT)
+            return call_fail(c, RPC_DEADLINE_EXCEEDED, "context deadline exceeded");
+        if (r < 0 || w[1].ready)
+            return call_fail(c, RPC_CANCELED, "the client left");
     }
     p->input_busy = true;
     io_event_clear(&p->input_free);
-    return true;
+    return RPC_OK;
 }
 
 static enum rpc_code put_input(struct call *c, struct process *p, const struct envd_input *input)
@@ -449,8 +455,9 @@ static enum rpc_code put_input(struct call *c, struct process *p, const struct e
         return call_fail(c, RPC_UNIMPLEMENTED, "the input has neither stdin nor pty");
     if (process_open_input(p, &c->err) < 0)
         return RPC_INTERNAL;
-    if (!take_turn(c, p))
-        return call_fail(c, RPC_CANCELED, "the client left");
+    code = take_turn(c, p);
+    if (code != RPC_OK)
+        return code;
     code = write_input(c, p, b);
     p->input_busy = false;
     io_event_set(&p->input_free);
@@ -492,8 +499,9 @@ static enum rpc_code stream_message(struct call *c, struct process **pp)
     return code;
 }
 
-/* [parks] the next envelope of the body in c->msg; RPC_OK with c->msg.p NULL at the end. */
-static enum rpc_code next_envelope(struct call *c)
+/* [parks] the next envelope of the body in c->msg; RPC_OK with c->msg.p NULL at the end. *ret_used:
+ * what it takes of the body. */
+static enum rpc_code next_envelope(struct call *c, size_t *ret_used)
 {
     struct rpc_envelope e;
     ptrdiff_t used;
@@ -501,7 +509,9 @@ static enum rpc_code next_envelope(struct call *c)
     ssize_t n;
 
     while ((used = rpc_parse(c->in.data, c->in.len, &e, &c->err)) == 0) {
-        n = http_body_read(c->x, piece, sizeof piece, SMX_FOREVER, &c->err);
+        n = http_body_read(c->x, piece, sizeof piece, c->deadline_ns, &c->err);
+        if (n == -SMX_E_TIMEOUT)
+            return call_fail(c, RPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         if (n < 0)
             return call_error(c);
         if (n == 0 && c->in.len > 0)
@@ -515,11 +525,8 @@ static enum rpc_code next_envelope(struct call *c)
     }
     if (used < 0)
         return RPC_INVALID_ARGUMENT;
-    if (e.flags & RPC_FLAG_COMPRESSED)
-        return call_fail(
-            c, RPC_INTERNAL, "protocol error: sent compressed message without compression support");
-    c->msg = (struct smx_view){ e.data, e.n };
-    return RPC_OK;
+    *ret_used = (size_t)used;
+    return call_open(c, &e);
 }
 
 enum rpc_code process_rpc_stream_input(struct call *c)
@@ -527,16 +534,16 @@ enum rpc_code process_rpc_stream_input(struct call *c)
     SMX_CLEANUP(process_unrefp) struct process *p = NULL;
     struct smx_buf out;
     enum rpc_code code;
-    size_t start;
+    size_t start, used = 0;
 
     for (;;) {
-        code = next_envelope(c);
+        code = next_envelope(c, &used);
         if (code != RPC_OK || !c->msg.p)
             break;
         code = stream_message(c, &p);
         if (code != RPC_OK)
             return code;
-        smx_buf_consume(&c->in, RPC_HEAD + c->msg.n);
+        smx_buf_consume(&c->in, used);
     }
     if (code != RPC_OK)
         return code;

@@ -2,13 +2,12 @@
 #include "agent/stream_clock.h"
 
 enum { TRIM_AFTER_MS = 1000, KEEPALIVE_MAX_S = 86400 };
-#define TIMEOUT_MAX_MS UINT64_C(9999999999) /* the protocol allows ten digits */
 
 enum rpc_code stream_clock_init(struct stream_clock *k, struct call *c)
 {
     uint64_t timeout_ms = 0, keepalive_s = 0;
 
-    if (call_field_u64(c->x, "Connect-Timeout-Ms", TIMEOUT_MAX_MS, &timeout_ms) < 0)
+    if (call_field_u64(c->x, "Connect-Timeout-Ms", CALL_TIMEOUT_MAX_MS, &timeout_ms) < 0)
         return call_fail(c, RPC_INVALID_ARGUMENT,
             "parse timeout: Connect-Timeout-Ms must be a number of milliseconds");
     /* Anything else means the default. */

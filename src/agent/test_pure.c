@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "agent/coding.h"
 #include "agent/entry.h"
 #include "agent/env.h"
 #include "agent/gunzip.h"
@@ -97,6 +98,39 @@ static size_t count(char **env)
         (char *)(uintptr_t)(k), (char *)(uintptr_t)(v) \
     }
 
+static int build(
+    const struct json_map *global, const struct json_map *request, char ***ret, struct smx_err *err)
+{
+    struct envd_init_request settings = { .env_vars = *global };
+
+    return env_build(&someone, &settings, request, ret, err);
+}
+
+TEST(a_command_learns_where_it_is)
+{
+    struct json_pair global[] = { PAIR("E2B_TEMPLATE_ID", "mine") };
+    struct envd_init_request settings = { .env_vars = { global, 1, true },
+        .sandbox_id = (char *)(uintptr_t) "i123",
+        .template_id = (char *)(uintptr_t) "base" };
+    SMX_CLEANUP(smx_freep) char **env = NULL;
+    struct json_map none = { 0 };
+    struct smx_err err;
+    struct json_writer w;
+    struct smx_buf out;
+
+    ASSERT_OK(env_build(&someone, &settings, &none, &env, &err), &err);
+    ASSERT_TRUE(has(env, "E2B_SANDBOX=true") && has(env, "E2B_SANDBOX_ID=i123"));
+    ASSERT_TRUE(has(env, "E2B_TEMPLATE_ID=mine")); /* /init comes after */
+    smx_buf_init(&out, 1024);
+    json_writer_init(&w, &out);
+    json_object_begin(&w);
+    env_write_globals(&w, &settings);
+    json_object_end(&w);
+    ASSERT_STR(out.data,
+        "{\"E2B_SANDBOX\":\"true\",\"E2B_SANDBOX_ID\":\"i123\",\"E2B_TEMPLATE_ID\":\"mine\"}");
+    smx_buf_done(&out);
+}
+
 TEST(later_values_win)
 {
     struct json_pair global[] = { PAIR("A", "global"), PAIR("HOME", "/g"), PAIR("B", "1") };
@@ -106,7 +140,7 @@ TEST(later_values_win)
     SMX_CLEANUP(smx_freep) char **env = NULL;
     struct smx_err err;
 
-    ASSERT_OK(env_build(&someone, &g, &r, &env, &err), &err);
+    ASSERT_OK(build(&g, &r, &env, &err), &err);
     ASSERT_TRUE(has(env, "A=two  words\n'\"$\\"));
     ASSERT_TRUE(has(env, "HOME=/g"));
     ASSERT_TRUE(has(env, "B=1"));
@@ -125,9 +159,9 @@ TEST(names_that_are_none_are_refused)
     struct smx_err err;
     char **env = NULL;
 
-    ASSERT_EQ(env_build(&someone, &none, &b, &env, &err), -SMX_E_INVALID);
-    ASSERT_EQ(env_build(&someone, &none, &e, &env, &err), -SMX_E_INVALID);
-    ASSERT_EQ(env_build(&someone, &b, &none, &env, &err), -SMX_E_INVALID);
+    ASSERT_EQ(build(&none, &b, &env, &err), -SMX_E_INVALID);
+    ASSERT_EQ(build(&none, &e, &env, &err), -SMX_E_INVALID);
+    ASSERT_EQ(build(&b, &none, &env, &err), -SMX_E_INVALID);
     ASSERT_TRUE(env == NULL);
 }
 
@@ -144,8 +178,8 @@ TEST(environments_are_bounded)
     memset(big, 'x', SMX_ENV_BYTES_MAX);
     for (size_t i = 0; i < SMX_ARRAY_LEN(pairs); i++)
         pairs[i] = (struct json_pair)PAIR("A", "1");
-    ASSERT_EQ(env_build(&someone, &none, &many, &env, &err), -SMX_E_TOO_LARGE);
-    ASSERT_EQ(env_build(&someone, &none, &large, &env, &err), -SMX_E_TOO_LARGE);
+    ASSERT_EQ(build(&none, &many, &env, &err), -SMX_E_TOO_LARGE);
+    ASSERT_EQ(build(&none, &large, &env, &err), -SMX_E_TOO_LARGE);
 }
 
 TEST(environment_without_memory)
@@ -156,9 +190,34 @@ TEST(environment_without_memory)
 
     for (unsigned i = 1; i <= 2; i++) {
         smx_mem_fail_after(i);
-        ASSERT_EQ(env_build(&someone, &none, &none, &env, &err), -SMX_E_NO_MEMORY);
+        ASSERT_EQ(build(&none, &none, &env, &err), -SMX_E_NO_MEMORY);
         smx_mem_fail_after(0);
     }
+}
+
+/* --- codings --- */
+
+TEST(gzip_is_for_those_who_ask_for_nothing_else)
+{
+    static const struct {
+        const char *field;
+        enum coding want;
+    } cases[] = { { "gzip", CODING_GZIP }, { "GZIP", CODING_GZIP }, { "x-gzip", CODING_GZIP },
+        { "gzip, identity;q=0", CODING_GZIP }, { "gzip;q=0.5, identity;q=0.1", CODING_GZIP },
+        { " gzip ; q=1.0 ", CODING_GZIP }, { "*;q=0, gzip", CODING_GZIP },
+        { "identity;q=0, *", CODING_GZIP }, { "identity;q=0, *;q=0.001", CODING_GZIP },
+        { "identity;q=0, br, gzip", CODING_GZIP }, { "br;q=0, gzip", CODING_GZIP },
+        { "", CODING_IDENTITY }, { "identity", CODING_IDENTITY },
+        { "gzip, deflate", CODING_IDENTITY }, { "gzip, deflate, br, zstd", CODING_IDENTITY },
+        { "gzip;q=0", CODING_IDENTITY }, { "gzip;q=0.000", CODING_IDENTITY },
+        { "gzip;q=0.5, identity", CODING_IDENTITY }, { "br", CODING_IDENTITY },
+        { "*", CODING_IDENTITY }, { ",,;;,", CODING_IDENTITY }, { "identity;q=0", CODING_NONE },
+        { "*;q=0", CODING_NONE }, { "identity;q=0, br", CODING_NONE },
+        { "gzip;q=0, *;q=0", CODING_NONE }, { "identity;q=0.0, gzip;q=0, *", CODING_NONE } };
+
+    ASSERT_EQ(coding_choose((struct smx_view){ NULL, 0 }), CODING_IDENTITY);
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++)
+        ASSERT_EQ(coding_choose(smx_view_of(cases[i].field)), cases[i].want);
 }
 
 /* --- entries --- */

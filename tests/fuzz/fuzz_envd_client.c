@@ -5,6 +5,7 @@
 
 #include "base/fd.h"
 #include "providers/envd/client.h"
+#include "wire/envd/envd.h"
 
 enum { INPUT_MAX = 64 * 1024, EVENTS_MAX = 1000, CALL_MS = 1000 };
 
@@ -19,8 +20,8 @@ struct agent {
     int peer;
 };
 
-static int dial(struct envd_box *b, uint16_t port, struct http_client *to,
-    uint64_t deadline, struct smx_err *err)
+static int dial(struct envd_box *b, uint16_t port, struct http_client *to, uint64_t deadline,
+    struct smx_err *err)
 {
     struct agent *a = (struct agent *)(void *)b;
     int sv[2];
@@ -99,7 +100,8 @@ static void try_lists(struct provider_box *box)
         provider_file_list_done(&files);
     if (provider_stat(box, "x", NULL, &file, deadline, &err) == 0)
         provider_file_done(&file);
-    (void)envd_setup((struct envd_box *)(void *)box, NULL, 0, "root", "/", deadline, &err);
+    (void)envd_setup(
+        (struct envd_box *)(void *)box, &(struct envd_init_request){ 0 }, deadline, &err);
 }
 
 static void fiber(void *arg)

@@ -198,12 +198,9 @@ char *envd_path(const struct envd_box *b, const char *path)
     return *path ? smx_asprintf("%s/%s", b->base, path) : smx_strdup(b->base);
 }
 
-int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, const char *user,
-    const char *workdir, uint64_t deadline, struct smx_err *err)
+int envd_setup(struct envd_box *b, const struct envd_init_request *settings, uint64_t deadline,
+    struct smx_err *err)
 {
-    struct envd_init_request req = { .default_user = envd_str(user),
-        .default_workdir = envd_str(workdir),
-        .env_vars = { .v = (struct json_pair *)(uintptr_t)env, .n = n_env, .set = n_env > 0 } };
     struct envd_conn *c = NULL;
     SMX_CLEANUP(smx_buf_done) struct smx_buf fields = { 0 };
     SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
@@ -214,7 +211,7 @@ int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, co
     smx_buf_init(&body, SMX_JSON_MAX);
     r = envd_fields(&fields, ENVD_UNARY_TYPE, /* user= */ NULL, err);
     if (r == 0)
-        r = json_encode_to(&body, &envd_init_request_table, &req, err);
+        r = json_encode_to(&body, &envd_init_request_table, settings, err);
     if (r == 0)
         r = envd_conn_get(b, &c, deadline, err);
     if (r < 0)

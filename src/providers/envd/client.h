@@ -44,8 +44,9 @@ void envd_box_init(struct envd_box *b, const struct provider_ops *ops, struct en
 void envd_box_forget(struct envd_box *b); /* closes its idle connections: it was stopped or moved */
 
 /* [parks] the settings that envd keeps for the processes to come. */
-int envd_setup(struct envd_box *b, const struct json_pair *env, size_t n_env, const char *user,
-    const char *workdir, uint64_t deadline, struct smx_err *err);
+struct envd_init_request;
+int envd_setup(struct envd_box *b, const struct envd_init_request *settings, uint64_t deadline,
+    struct smx_err *err);
 
 struct envd_metrics;
 /* [parks] what envd measures. */

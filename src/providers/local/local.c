@@ -4,6 +4,7 @@
 #include "providers/local/internal.h"
 
 #include "base/log.h"
+#include "wire/envd/envd.h"
 
 /* For those who come by our own API; who speaks the sandbox's own protocol gets what that expects
  * of every sandbox: `user` in its home. */
@@ -169,10 +170,17 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
 }
 
 /* The agent begins anew with each start: its settings are ours to give. */
-static int set_up(struct provider_box *box, uint64_t deadline, struct smx_err *err)
+static int set_up(struct provider_box *box, const struct engine_sandbox *of, uint64_t deadline,
+    struct smx_err *err)
 {
-    int r =
-        envd_setup(&box->envd, box->env, box->n_env, "user", /* workdir= */ NULL, deadline, err);
+    static char user[] = "user";
+    struct envd_init_request settings = { .default_user = user,
+        .env_vars = { .v = box->env, .n = box->n_env, .set = box->n_env > 0 },
+        .sandbox_id = box->id,
+        .template_id = of ? of->template : NULL,
+        .memory_bytes = of ? of->resources.memory_mib << 20 : 0,
+        .cpu_milli = of ? of->resources.cpu_milli : 0 };
+    int r = envd_setup(&box->envd, &settings, deadline, err);
 
     return r < 0 ? smx_err_wrap(err, r, "setting sandbox '%s' up", box->id) : 0;
 }
@@ -205,7 +213,7 @@ static const int at_expiry[] = {
 };
 
 static int ask_create(struct local *l, const struct provider_create_spec *spec,
-    struct provider_info *ret, uint64_t deadline, struct smx_err *err)
+    struct engine_reply *ret, uint64_t deadline, struct smx_err *err)
 {
     struct engine_create create = { .token = (char *)(uintptr_t)spec->token,
         .template = (char *)(uintptr_t)spec->template,
@@ -217,19 +225,14 @@ static int ask_create(struct local *l, const struct provider_create_spec *spec,
     struct engine_request req = {
         .op = ENGINE_OP_CREATE, .id = (char *)(uintptr_t)spec->id, .create = &create
     };
-    struct engine_reply reply;
     int r;
 
     relative_deadline(spec->expires_unix_ms, &req);
-    r = engine_ask(l, &req, &reply, /* ret_fd= */ NULL, deadline, err);
-    if (r < 0)
+    r = engine_ask(l, &req, ret, /* ret_fd= */ NULL, deadline, err);
+    if (r < 0 || ret->sandbox)
         return r;
-    if (reply.sandbox)
-        local_info(l, reply.sandbox, ret);
-    else
-        r = smx_err_set(err, SMX_E_PROTOCOL, "the engine said nothing of the sandbox it made");
-    json_free(&engine_reply_table, &reply);
-    return r;
+    json_free(&engine_reply_table, ret);
+    return smx_err_set(err, SMX_E_PROTOCOL, "the engine said nothing of the sandbox it made");
 }
 
 static int local_create(void *impl, const struct provider_create_spec *spec,
@@ -238,30 +241,31 @@ static int local_create(void *impl, const struct provider_create_spec *spec,
 {
     struct local *l = impl;
     SMX_CLEANUP(detach_any) struct provider_box *box = NULL;
-    struct provider_info info;
+    struct engine_reply reply = { 0 };
     struct smx_err ignored;
     int r = box_new(l, spec->id, spec->env, spec->n_env, &box, err);
 
     if (r < 0)
         return r;
-    r = ask_create(l, spec, &info, deadline, err);
+    r = ask_create(l, spec, &reply, deadline, err);
     if (r == -SMX_E_AMBIGUOUS) { /* the engine was replaced: begin again with the next one */
         r = delete_by_id(l, spec->id, deadline, err);
         if (r == 0)
-            r = ask_create(l, spec, &info, deadline, err);
+            r = ask_create(l, spec, &reply, deadline, err);
         else
             r = smx_err_set(err, SMX_E_AMBIGUOUS, "the engine went away during a create");
     }
     if (r < 0)
         return r;
-    r = set_up(box, deadline, err);
-    if (r < 0) {
+    r = set_up(box, reply.sandbox, deadline, err);
+    if (r == 0) {
+        local_info(l, reply.sandbox, ret);
+        *ret_box = smx_take(&box);
+    } else {
         delete_by_id(l, spec->id, deadline, &ignored);
-        return r;
     }
-    *ret = info;
-    *ret_box = smx_take(&box);
-    return 0;
+    json_free(&engine_reply_table, &reply);
+    return r;
 }
 
 static int local_attach(void *impl, const struct provider_info *info, const struct json_pair *env,
@@ -286,11 +290,17 @@ static int plain(
 
 static int local_start(struct provider_box *box, uint64_t deadline, struct smx_err *err)
 {
+    struct engine_request req = { .op = ENGINE_OP_START, .id = box->id };
+    struct engine_reply reply;
     int r;
 
     envd_box_forget(&box->envd);
-    r = plain(box, ENGINE_OP_START, deadline, err);
-    return r < 0 ? r : set_up(box, deadline, err);
+    r = engine_ask(box->l, &req, &reply, /* ret_fd= */ NULL, deadline, err);
+    if (r < 0)
+        return r;
+    r = set_up(box, reply.sandbox, deadline, err);
+    json_free(&engine_reply_table, &reply);
+    return r;
 }
 
 static int local_stop(struct provider_box *box, uint64_t deadline, struct smx_err *err)

@@ -169,6 +169,7 @@ static const struct json_field envd_entry_table_fields[] = {
         .alias = "modified_time" },
     { "symlinkTarget", JSON_STRING, O(envd_entry, symlink_target), JSON_OMIT_ZERO,
         .alias = "symlink_target" },
+    { "isSymlink", JSON_BOOL, O(envd_entry, is_symlink), JSON_OMIT_ZERO, .alias = "is_symlink" },
     { "metadata", JSON_MAP, O(envd_entry, metadata), JSON_OMIT_ZERO },
 };
 JSON_TABLE(envd_entry_table, envd_entry, .lax = true);
@@ -257,8 +258,20 @@ static const struct json_field envd_init_request_table_fields[] = {
         .alias = "default_user" },
     { "defaultWorkdir", JSON_STRING, O(envd_init_request, default_workdir), JSON_OMIT_ZERO,
         .alias = "default_workdir" },
+    { "sandboxId", JSON_STRING, O(envd_init_request, sandbox_id), JSON_OMIT_ZERO, .max = 256 },
+    { "templateId", JSON_STRING, O(envd_init_request, template_id), JSON_OMIT_ZERO, .max = 256 },
+    { "memoryBytes", JSON_U64, O(envd_init_request, memory_bytes), JSON_LAX_INT | JSON_OMIT_ZERO },
+    { "cpuMilli", JSON_U64, O(envd_init_request, cpu_milli), JSON_LAX_INT | JSON_OMIT_ZERO },
 };
 JSON_TABLE(envd_init_request_table, envd_init_request, .lax = true);
+
+static const struct json_field envd_compose_request_table_fields[] = {
+    { "source_paths", JSON_STRINGS, O(envd_compose_request, source_paths), JSON_OMIT_ZERO,
+        .alias = "sourcePaths", .max = 1024 },
+    { "destination", JSON_STRING, O(envd_compose_request, destination), JSON_OMIT_ZERO },
+    { "username", JSON_STRING, O(envd_compose_request, username), JSON_OMIT_ZERO },
+};
+JSON_TABLE(envd_compose_request_table, envd_compose_request, .lax = true);
 
 static const struct json_field envd_metrics_table_fields[] = {
     { "ts", JSON_I64, O(envd_metrics, ts) },
@@ -288,7 +301,7 @@ const struct json_table *const envd_tables[] = { &envd_empty_table, &envd_start_
     &envd_entry_response_table, &envd_entries_response_table, &envd_watch_request_table,
     &envd_fs_event_table, &envd_watch_message_table, &envd_create_watcher_response_table,
     &envd_watcher_request_table, &envd_watcher_events_response_table, &envd_init_request_table,
-    &envd_metrics_table, &envd_http_error_table, NULL };
+    &envd_metrics_table, &envd_compose_request_table, &envd_http_error_table, NULL };
 
 /* --- values --- */
 

@@ -34,6 +34,7 @@
 #define ENVD_FS_CREATE_WATCHER "/filesystem.Filesystem/CreateWatcher"
 #define ENVD_FS_GET_WATCHER_EVENTS "/filesystem.Filesystem/GetWatcherEvents"
 #define ENVD_FS_REMOVE_WATCHER "/filesystem.Filesystem/RemoveWatcher"
+#define ENVD_FILES_COMPOSE "/files/compose"
 #define ENVD_FILES "/files"
 #define ENVD_HEALTH "/health"
 #define ENVD_INIT "/init"
@@ -190,6 +191,7 @@ struct envd_entry {
     char *owner, *group;
     char *modified_time; /* RFC 3339 */
     char *symlink_target;
+    bool is_symlink; /* the path itself; type is what it leads to */
     struct json_map metadata;
 };
 
@@ -253,6 +255,16 @@ struct envd_watcher_events_response {
 struct envd_init_request {
     struct json_map env_vars;
     char *default_user, *default_workdir;
+    /* Ours: what E2B's sandboxes learn from their host. The limits are for /metrics, because no
+     * cgroup is seen inside; 0 none. */
+    char *sandbox_id, *template_id;
+    uint64_t memory_bytes, cpu_milli;
+};
+
+/* POST /files/compose */
+struct envd_compose_request {
+    struct json_strings source_paths;
+    char *destination, *username;
 };
 
 struct envd_metrics {
@@ -277,7 +289,7 @@ extern const struct json_table envd_empty_table, envd_start_request_table,
     envd_entries_response_table, envd_watch_request_table, envd_fs_event_table,
     envd_watch_message_table, envd_create_watcher_response_table, envd_watcher_request_table,
     envd_watcher_events_response_table, envd_init_request_table, envd_metrics_table,
-    envd_http_error_table;
+    envd_compose_request_table, envd_http_error_table;
 
 /* Every table of this room by name, for tests and the fuzz target; NULL-terminated. */
 extern const struct json_table *const envd_tables[];

@@ -138,3 +138,16 @@ def test_processes_exhausted(inside):
     assert inside.signal(pid) == (200, {})
     assert Result(s).end["status"] == "signal: killed"
     assert engineclient.until(lambda: inside.run("true").end) is None
+
+
+def test_the_sandbox_knows_its_name(inside):
+    body = b'{"sandboxId":"i0123456789abcdefghij","templateId":"base"}'
+    assert inside.request("POST", "/init", body)[0] == 204
+    script = "echo $E2B_SANDBOX_ID $E2B_TEMPLATE_ID; cd /run/e2b; head -c 99 .E2B_SANDBOX .E2B_SANDBOX_ID .E2B_TEMPLATE_ID; stat -c %U%a .E2B_SANDBOX"
+    assert inside.sh(script, user="user").stdout == (
+        b"i0123456789abcdefghij base\n==> .E2B_SANDBOX <==\ntrue\n==> .E2B_SANDBOX_ID <==\ni0123456789abcdefghij\n"
+        b"==> .E2B_TEMPLATE_ID <==\nbaseroot644\n")
+    # a link that root inside planted is replaced, never followed
+    assert inside.sh("ln -sf /home/user/owned /run/e2b/.E2B_SANDBOX_ID", user="root").code == 0
+    assert inside.request("POST", "/init", body)[0] == 204
+    assert inside.sh("test ! -e /home/user/owned && test ! -L /run/e2b/.E2B_SANDBOX_ID", user="user").code == 0
