@@ -16,7 +16,10 @@ SANITIZED = --buildtype=debug --optimization=1 -Db_lundef=false
 .PHONY: all run test build lint asan tsan fuzz bench install clean
 all: build
 
-run: build
+run:
+	@tools/bootstrap build
+	@test -f $(BUILD)/build.ninja || $(MESON) $(BUILD) --prefix=$(PREFIX)
+	@ninja -C $(BUILD) sandmux sandmux-gateway sandmux-engine sandmux-agent
 	@exec tools/run-demo $(BUILD)
 
 build:

@@ -170,11 +170,6 @@ const char *core_instance_id(const struct core *c)
     return c->instance;
 }
 
-struct io_loop *core_loop(struct core *c)
-{
-    return c->loop;
-}
-
 uint64_t core_max_lifetime_s(const struct core *c)
 {
     return c->max_lifetime_s;

@@ -58,7 +58,6 @@ void core_close(struct core *c);
 SMX_DEFINE_CLEANUP(struct core, core_close)
 struct metrics *core_metrics(struct core *c);
 const char *core_instance_id(const struct core *c); /* of this state directory, for Sandmux-Via */
-struct io_loop *core_loop(struct core *c);
 uint64_t core_max_lifetime_s(const struct core *c); /* 0: none */
 /* Descriptors are short: closes idle connections to sandboxes; true when there were some. */
 bool core_shed(struct core *c);

@@ -14,7 +14,6 @@ struct http_exchange {
     struct http_body body;
     struct http_arena *arena;
     void *data;
-    uint64_t id;
     struct smx_buf extra; /* fields queued for the reply, raw lines */
     enum http_reply_state state;
     int status;
@@ -62,7 +61,6 @@ struct http_server {
     size_t nconns, nfibers;
     struct smx_map peers;
     struct io_event quiet; /* set while there are no connections and no accept fibers */
-    uint64_t next_id;
     int spare_fd; /* given up for a moment to answer a client when descriptors are out */
     bool draining, freed;
     time_t stamp_time;

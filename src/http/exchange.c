@@ -16,7 +16,6 @@ void http_exchange_init(struct http_exchange *x, struct http_conn *c)
 {
     memset(x, 0, sizeof *x);
     x->conn = c;
-    x->id = ++c->server->next_id;
     smx_buf_init(&x->extra, SMX_HTTP_HEAD_MAX);
 }
 
@@ -58,11 +57,6 @@ const struct http_peer *http_peer(const struct http_exchange *x)
 struct io_loop *http_loop(const struct http_exchange *x)
 {
     return x->conn->server->loop;
-}
-
-uint64_t http_exchange_id(const struct http_exchange *x)
-{
-    return x->id;
 }
 
 void http_set_data(struct http_exchange *x, void *data)

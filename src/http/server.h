@@ -93,7 +93,6 @@ int http_query_bool(
 /* Memory that lives until the exchange ends; NULL when the heap is empty. */
 void *http_alloc(struct http_exchange *x, size_t n);
 struct io_loop *http_loop(const struct http_exchange *x);
-uint64_t http_exchange_id(const struct http_exchange *x);
 /* Free slot for the router and for request ids; the exchange does not look at it. */
 void http_set_data(struct http_exchange *x, void *data);
 void *http_data(const struct http_exchange *x);

@@ -66,11 +66,6 @@ void provider_close(struct provider *p)
     smx_free(p);
 }
 
-const char *provider_name(const struct provider *p)
-{
-    return p->ops->name;
-}
-
 void *provider_impl(struct provider *p)
 {
     return p->impl;

@@ -339,7 +339,6 @@ int provider_open(const struct provider_ops *ops, struct io_loop *loop, const vo
     const struct provider_host *host, struct provider **ret, struct smx_err *err);
 void provider_close(struct provider *p);
 SMX_DEFINE_CLEANUP(struct provider, provider_close)
-const char *provider_name(const struct provider *p);
 void *provider_impl(struct provider *p); /* for the provider's own side doors */
 uint64_t provider_capabilities(struct provider *p);
 bool provider_can(struct provider *p, enum provider_cap cap);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "wire/engine/engine_wire.h"
 
 enum { ANSWER_WAIT_MS = 2000, CONNECT_STEP_MS = 10, ANSWER_MAX = 4096 };
 
@@ -55,18 +56,22 @@ static int open_control(struct supervisor *s, struct smx_err *err)
 static int await_answer(int fd, struct smx_err *err)
 {
     struct pollfd p = { .fd = fd, .events = POLLIN };
+    struct engine_reply reply;
     char answer[ANSWER_MAX];
     ssize_t n;
+    int r;
 
     if (poll(&p, 1, ANSWER_WAIT_MS) <= 0)
         return smx_err_set(err, SMX_E_TIMEOUT, "the engine did not answer on its control socket");
-    n = recv(fd, answer, sizeof answer - 1, 0);
+    n = recv(fd, answer, sizeof answer, 0);
     if (n <= 0)
         return smx_err_set(err, SMX_E_CLOSED, "the engine closed its control socket");
-    answer[n] = 0;
-    if (strstr(answer, "\"error\""))
-        return smx_err_set(err, SMX_E_UNAVAILABLE, "the engine refused a new gateway: %s", answer);
-    return 0;
+    r = engine_reply_decode(answer, (size_t)n, &reply, err);
+    if (r < 0)
+        return smx_err_wrap(err, r, "answer of the engine");
+    r = engine_reply_error(&reply, err);
+    json_free(&engine_reply_table, &reply);
+    return r < 0 ? smx_err_wrap(err, r, "the engine refused a new gateway") : 0;
 }
 
 int handover_to_engine(struct supervisor *s, int fd, struct smx_err *err)

@@ -32,7 +32,7 @@ def test_help_of_a_verb_goes_to_stdout_and_asks_no_daemon(fm, fake, verb):
 
 def test_usage_mistakes_are_2_and_name_the_way_out(fm):
     for args, word in ((["frobnicate"], "no command"), (["creat"], "did you mean 'create'"), (["ps", "--quite"], "--quiet"),
-                       (["--json", "ps"], "command comes first"), (["inspect"], "SANDBOX"), (["keys", "burn"], "create, ls"),
+                       (["--quiet", "ps"], "command comes first"), (["inspect"], "SANDBOX"), (["keys", "burn"], "create, ls"),
                        (["create", "--lifetime", "soon"], "10m"), (["create", "--cpu", "x"], "number"), (["rm"], "--all"),
                        (["rm", "--all", "x"], "not both"), (["completion", "tcsh"], "bash"), (["config", "edit"], "show"),
                        (["create", "--ensure"], "--name"), (["cp", "a", "b"], "SANDBOX:PATH")):
