@@ -6,6 +6,7 @@
 #   make build    programs in build/   make lint          every style and layer check, a clang build
 #   make bench    figures and table    make fuzz          FUZZ_SECONDS a target (default 60)
 #   make install  PREFIX, DESTDIR      make clean         remove every build directory
+#   make wheel    the Python package with the programs, in build/wheels
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -13,7 +14,7 @@ FUZZ_SECONDS ?= 60
 MESON = meson setup
 SANITIZED = --buildtype=debug --optimization=1 -Db_lundef=false
 
-.PHONY: all run test build lint asan tsan fuzz bench install clean
+.PHONY: all run test build lint asan tsan fuzz bench install wheel clean
 all: build
 
 run:
@@ -62,6 +63,9 @@ bench:
 install: build
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson install -C $(BUILD)
+
+wheel: build
+	@tools/build-wheel $(BUILD)
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz build-clang build-analyze

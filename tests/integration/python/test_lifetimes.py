@@ -67,9 +67,11 @@ def test_r43_threads_share_one_handle_and_do_not_wait_for_each_other(client, box
 
 def test_a_child_after_fork_goes_on_and_so_does_its_parent(client, daemon):
     program = """
-        import os, threading
+        import asyncio, os, threading
         from sandbox import Sandbox
+        from sandbox.aio import AsyncSandbox
         box = Sandbox.create()
+        assert asyncio.run(AsyncSandbox(box).process.exec("echo async")).result == "async\\n"  # its threads are not the child's
         assert box.process.exec("echo parent").result == "parent\\n"
         running = box.process.start("sleep 1; echo still; cat")
         stop = threading.Event()
@@ -89,8 +91,6 @@ def test_a_child_after_fork_goes_on_and_so_does_its_parent(client, daemon):
                         running.next()
                     except Exception as e:
                         assert type(e).__name__ == "StateConflictError", e
-                    import asyncio
-                    from sandbox.aio import AsyncSandbox
                     assert asyncio.run(AsyncSandbox(box).process.exec("echo async")).result == "async\\n"
                     del running
                     import gc; gc.collect()
