@@ -79,6 +79,16 @@ def test_stop_asks_first_and_kills_after_the_grace(engine):
     assert engine.run(id, "cat /root/asked")[1] == "asked\n"
 
 
+def test_stop_asks_a_paused_sandbox_too(engine):
+    id = engine.create()["id"]
+    engine.run(id, "setsid sh -c 'trap \"echo asked > /root/asked; exit\" TERM; touch /root/ready; while :; do sleep 0.05; done' >/dev/null 2>&1 &")
+    until(lambda: engine.run(id, "test -e /root/ready")[0] == 0)
+    engine.call("pause", id=id)
+    engine.call("stop", id=id, grace_ms=3000)
+    engine.call("start", id=id)
+    assert engine.run(id, "cat /root/asked")[1] == "asked\n"
+
+
 def test_stop_without_processes_does_not_wait(engine):
     id = engine.create()["id"]
     begun = time.monotonic()
@@ -308,6 +318,28 @@ def test_a_new_gateway_is_handed_over(engine):
 def test_the_control_socket_is_roots(engine):
     assert os.stat(engine.state).st_mode & 0o777 == 0o700
     assert os.stat(engine.state / "control.sock").st_mode & 0o077 == 0
+
+
+def test_the_control_socket_asks_who_calls(make_engine):
+    """Even where somebody has opened the directories."""
+    engine = make_engine()
+    for path, mode in ((engine.root, 0o755), (engine.state, 0o755), (engine.state / "control.sock", 0o777)):
+        os.chmod(path, mode)
+    program = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect(sys.argv[1])
+s.settimeout(20)
+try:
+    s.send(b'{"seq":1,"op":"shutdown","all":true}')
+    print(len(s.recv(1000)))
+except OSError as e:
+    print("refused", e.errno)
+"""
+    out = subprocess.run(["/usr/bin/python3", "-c", program, engine.state / "control.sock"], user=65534, group=65534, extra_groups=[],
+                         stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert out.strip() in ("0", "refused 32", "refused 104"), out
+    assert engine.create()["state"] == "running"
 
 
 def test_sigterm_leaves_the_sandboxes(engine):

@@ -119,6 +119,16 @@ def test_deadlines_are_armed_again(engine):
     assert 500000 < left <= 600000
 
 
+def test_a_deadline_that_was_moved_is_found_again(engine):
+    moved, freed = engine.create()["id"], engine.create(deadline_ms=500)["id"]
+    engine.call("set_deadline", id=moved, deadline_ms=600000)
+    engine.call("set_deadline", id=freed)
+    engine.restart()
+    assert 500000 < engine.call("get", id=moved)["sandbox"]["deadline_ms"] <= 600000
+    time.sleep(0.6)
+    assert "deadline_ms" not in engine.call("get", id=freed)["sandbox"]
+
+
 @pytest.mark.parametrize("action, state", [("pause", "paused"), ("stop", "stopped")])
 def test_what_a_deadline_does_is_found_again(engine, action, state):
     passed, later = (engine.create(deadline_ms=ms, at_expiry=action)["id"] for ms in (300, 2000))
