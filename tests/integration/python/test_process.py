@@ -180,6 +180,15 @@ def test_leaving_a_terminal_hangs_its_program_up(box):
     until(lambda: "777" not in box.process.exec("cat /proc/[0-9]*/cmdline").result, why="the terminal's program still runs")
 
 
+def test_killing_a_terminals_program(box):
+    from sandbox import SandboxTimeoutError
+    terminal = box.process.create_pty_session(command=["sleep", "600"])
+    with pytest.raises(SandboxTimeoutError, match="still runs"):
+        terminal.wait(0.1)
+    terminal.kill()
+    assert terminal.wait(30).exit_code == 137 and terminal.exit_code == 137
+
+
 def test_what_on_data_raises_comes_out_of_wait(box):
     def bad(data):
         raise RuntimeError("from the callback")

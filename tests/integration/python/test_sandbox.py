@@ -83,6 +83,22 @@ def test_r13_same_id_same_machine_from_another_process_too(client, daemon):
         assert client.delete("same")
 
 
+def test_r13_same_machine_after_a_restart_of_the_daemon(package, fresh_daemon):
+    """The handle goes on too: it finds the socket again."""
+    import sandbox
+    from sandbox.runtime_manager import get_or_start_sandbox
+    sandbox.configure(url=f"unix:{fresh_daemon.socket}")
+    box = asyncio.run(get_or_start_sandbox("lasting"))
+    box.fs.upload_file("here", "/workspace/mark")
+    fresh_daemon.stop()
+    with pytest.raises(ConnectionError, match="no daemon answers"):
+        box.info()
+    fresh_daemon.start()
+    again = asyncio.run(get_or_start_sandbox("lasting"))
+    assert again._info["id"] == box._info["id"] and again.process.exec("cat mark").result == "here"
+    assert box.process.exec("echo goes on").result == "goes on\n"
+
+
 def test_r22_an_expired_one_is_made_again_and_says_so(client, caplog):
     from sandbox import NotFoundError, Sandbox
     first = Sandbox.get_or_create("brief", timeout_s=1)
