@@ -230,7 +230,8 @@ FIBER_TEST(an_older_server_is_spoken_to_in_its_way)
 FIBER_TEST(pages_are_read_to_the_end_and_only_ours_counts)
 {
     static const struct route routes[] = {
-        { "GET /v2/sandboxes?metadata=sandmux_owner%3D0123456789abcdef&state=running,paused&limit=100&"
+        { "GET /v2/sandboxes?metadata=sandmux_owner%3D0123456789abcdef&state=running,paused"
+          "&limit=100&"
           "nextToken=a%2Fb",
             200, "[" ENTRY("isecondpage0000000000", "0123456789abcdef") "]", NULL, NULL },
         { "GET /v2/sandboxes", 200,
@@ -376,7 +377,7 @@ FIBER_TEST(a_proxy_that_knows_no_such_sandbox_is_checked_up_on)
             "{\"sandboxId\":\"x\",\"message\":\"The sandbox was not found\",\"code\":502}", NULL,
             NULL },
         { "GET /sandboxes/" ID, 200, OURS, NULL, NULL }, REST };
-    static const struct route gone[] = { routes[2],
+    const struct route gone[] = { routes[2],
         { "GET /sandboxes/" ID, 404, "{\"code\":404,\"message\":\"Sandbox doesn't exist\"}", NULL,
             NULL },
         REST };

@@ -192,6 +192,15 @@ def test_terminal(runtime, box):
     assert b"17 91" in asyncio.run(terminal_output(f"ws://127.0.0.1:{runtime.port}{box.path}/exec?{query}"))
 
 
+def test_sessions(runtime, box):
+    assert capabilities(runtime)["sessions"]
+    path = f"{box.path}/sessions"
+    assert runtime.post(path, json={"id": "suite"}).status_code == 201
+    assert runtime.post(f"{path}/suite/exec", json={"command": "cd /tmp; X=kept"}).json()["exit_code"] == 0
+    assert runtime.post(f"{path}/suite/exec", json={"command": "pwd; echo $X"}).json()["stdout"] == "/tmp\nkept\n"
+    assert runtime.delete(f"{path}/suite").status_code == 204
+
+
 # --- files
 
 @pytest.mark.parametrize("name", ["plain", "with space", "quo'te\"s", "ünï", "-dash", "a/b/c/deep"])
