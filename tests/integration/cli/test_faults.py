@@ -74,11 +74,9 @@ def test_interim_replies_are_skipped(fm, fake):
 
 
 def test_nobody_at_the_url(fm):
-    for url in ("unix:/nonexistent.sock", "http://127.0.0.1:1"):
+    for url in ("unix:/nonexistent.sock", "http://127.0.0.1:1", "https://127.0.0.1:1"):
         r = fm("ps", "--url", url)
         assert r.returncode == 7 and url in r.error
-    r = fm("ps", "--url", "https://localhost")
-    assert r.returncode == 1 and "https" in r.error
     assert fm("ps", "--url", "localhost:8000").returncode == 1
 
 
