@@ -53,19 +53,46 @@ static struct smx_view cookie_token(const struct http_exchange *x)
     return (struct smx_view){ NULL, 0 };
 }
 
+/* The target without the token. One that would lead to another host is "/". */
+static void write_location(const struct http_exchange *x, struct smx_buf *out)
+{
+    struct smx_view path = http_path(x), rest = http_query(x);
+    char before = '?';
+
+    if (path.n == 0 || path.p[0] != '/' ||
+        (path.n > 1 && (path.p[1] == '/' || path.p[1] == '\\'))) {
+        smx_buf_append_char(out, '/');
+        return;
+    }
+    smx_buf_append(out, path.p, path.n);
+    while (rest.n > 0) {
+        const char *end = memchr(rest.p, '&', rest.n);
+        struct smx_view one = { rest.p, end ? (size_t)(end - rest.p) : rest.n };
+        size_t used = one.n + (end != NULL);
+
+        rest = (struct smx_view){ rest.p + used, rest.n - used };
+        if (one.n == 0 || smx_view_starts(one, PROXY_OWN_TOKEN_QUERY "="))
+            continue;
+        smx_buf_append_char(out, before);
+        smx_buf_append(out, one.p, one.n);
+        before = '&';
+    }
+}
+
 /* A browser that brings the token in the query gets it as a cookie and comes back without. */
 static void set_cookie(struct http_exchange *x, struct smx_view token)
 {
-    char cookie[SANDBOX_TOKEN_SIZE + 96], path[1024];
-    struct smx_view target = http_path(x);
+    char cookie[SANDBOX_TOKEN_SIZE + 96];
+    struct smx_buf location;
 
+    smx_buf_init(&location, SMX_HTTP_TARGET_MAX + 1);
+    write_location(x, &location);
     snprintf(cookie, sizeof cookie, "%s=%.*s; Path=/; HttpOnly; SameSite=Lax",
         PROXY_OWN_TOKEN_QUERY, (int)token.n, token.p);
-    if (!smx_view_copy(path, sizeof path, target) || path[0] != '/' || path[1] == '/')
-        smx_strcpy(path, sizeof path, "/");
     http_add_field(x, "Set-Cookie", cookie);
-    http_add_field(x, "Location", path);
+    http_add_field(x, "Location", location.failed ? "/" : location.data);
     http_reply(x, 302, /* content_type= */ NULL, "", 0);
+    smx_buf_done(&location);
 }
 
 static bool has_traffic_token(const struct http_exchange *x, const struct sandbox *sb)
