@@ -260,6 +260,8 @@ void e2b_data_handle_unrouted(struct frontend *fe, struct http_exchange *x)
 
     if (answered_here(x))
         return;
+    /* A file that is opened in a browser would be a page of our own site, with our API in reach. */
+    http_add_field(x, "Content-Security-Policy", "sandbox");
     sb = find_signer(fe, x, &to);
     if (sb)
         serve(fe, x, &to, sb);

@@ -166,6 +166,13 @@ def test_the_signature_of_a_dead_sandbox_is_nobodys(daemon):
     assert refusal(requests.get(url, timeout=60)) == "invalid signature"
 
 
+def test_a_file_opened_in_a_browser_is_no_page_of_our_site(module_sandbox):
+    """Its scripts would run beside our API: the browser is told to give it an origin of its own and run none."""
+    module_sandbox.write_file("/home/user/evil.html", b"<script>fetch('/api/sandboxes', {method: 'POST'})</script>")
+    reply = requests.get(signed_url(module_sandbox, "evil.html"), timeout=60)
+    assert reply.headers["Content-Type"].startswith("text/html") and reply.headers["Content-Security-Policy"] == "sandbox"
+
+
 # --- pages
 
 def test_pages_of_any_origin_may_call_with_the_token(module_sandbox):
