@@ -1,10 +1,9 @@
 """A sandbox, in the synchronous style."""
-import json
 import logging
 import os
 from typing import Any, Dict, List, Mapping, Optional, Union
 
-from ._client import Client, Json, default_client, path_of, text
+from ._client import SANDBOX, Client, Json, decoded, default_client, path_of, text
 from ._files import FileSystem, save_whole
 from ._model import PreviewLink, Resources, SandboxState
 from ._process import Process
@@ -217,7 +216,8 @@ class Sandbox:
         """Where a port is reached: HTTP and WebSocket of any size."""
         if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
             raise InvalidRequestError(f"port: must be a number from 1 to 65535, not {port!r}")
-        got = self._client.call("preview", "GET", path_of(self._key, "preview", port=port), about=self._key, runtime=self.runtime)
+        got = self._client.call("preview", "GET", path_of(self._key, "preview", port=port), about=self._key, runtime=self.runtime,
+                                keys=("url",))
         return PreviewLink(got["url"], got.get("token"))
 
     def stats(self) -> Json:
@@ -228,7 +228,7 @@ class Sandbox:
         """Lines of its log, oldest first: life cycle, and each process's start and end."""
         _, data = self._client.guarded(log, "logs", self._key, self.runtime, self._client.handle.call, "GET",
                                        path_of(self._key, "logs", tail=tail))
-        return [json.loads(line) for line in data.splitlines() if line]
+        return [decoded(line) for line in data.splitlines() if line]
 
     def backup(self, local_path: Union[str, "os.PathLike[str]"], path: Optional[str] = None) -> None:
         """A tar file of this machine with what is in the sandbox: /workspace, /home and /root, or the one path. Streamed."""
@@ -243,8 +243,8 @@ class Sandbox:
 
     def migrate(self, runtime: str, template: Optional[str] = None) -> "Sandbox":
         """Moves it to another runtime: it keeps its id, name, lifetime and files; what it was stays until the copy is verified."""
-        self._info = json.loads(self._client.guarded(log, "migrate", self._key, self.runtime, self._client.handle.migrate, self._key,
-                                                     text("runtime", runtime), template))
+        self._info = decoded(self._client.guarded(log, "migrate", self._key, self.runtime, self._client.handle.migrate, self._key,
+                                                  text("runtime", runtime), template), *SANDBOX)
         return self
 
     def create_ssh_access(self, expires_in_minutes: Union[int, None] = None) -> Any:

@@ -13,11 +13,12 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 from urllib.parse import quote, urlencode
 
 from . import _native
-from .errors import CancelledError, IdempotencyInProgressError, InvalidRequestError, SandboxError
+from .errors import CancelledError, IdempotencyInProgressError, InvalidRequestError, ProtocolError, SandboxError
 from ._model import Resources
 
 log = logging.getLogger("sandbox.client")
 PAGE = 1000
+SANDBOX = ("id", "state", "runtime")  # what each description of a sandbox has
 RECLAIM_S = 60.0  # for finding and deleting what a broken-off create has made
 Json = Dict[str, Any]
 
@@ -61,6 +62,17 @@ def path_of(sandbox_id: str, *rest: str, **query: Any) -> str:
 
 def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def decoded(data: Union[bytes, str], *keys: str) -> Any:
+    """A JSON reply; with keys: an object that has these."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ProtocolError("the daemon's reply is not JSON") from None
+    if keys and not (isinstance(value, dict) and all(key in value for key in keys)):
+        raise ProtocolError(f"the daemon's reply is not an object with {', '.join(keys)}")
+    return value
 
 
 class Client:
@@ -114,23 +126,23 @@ class Client:
                              (time.monotonic() - begin) * 1000)
 
     def call(self, op: str, method: str, path: str, body: Any = None, *, about: str = "", runtime: str = "",
-             logger: logging.Logger = log) -> Any:
-        """One request of the native API; its reply decoded, None when it is empty."""
+             logger: logging.Logger = log, keys: Tuple[str, ...] = ()) -> Any:
+        """One request of the native API; its reply decoded, None when it is empty and no keys are expected."""
         sent = None if body is None else json_text(body)
         _, data = self.guarded(logger, op, about, runtime, self.handle.call, method, path, sent)
-        return json.loads(data) if data else None
+        return decoded(data, *keys) if data or keys else None
 
     # --- sandboxes, as the daemon describes them
 
     def get(self, sandbox_id: str) -> Json:
-        return self.call("get", "GET", path_of(sandbox_id), about=sandbox_id)
+        return self.call("get", "GET", path_of(sandbox_id), about=sandbox_id, keys=SANDBOX)
 
     def act(self, sandbox_id: str, verb: str) -> Json:
         """start, stop, pause or resume."""
-        return self.call(verb, "POST", path_of(sandbox_id, verb), about=sandbox_id)
+        return self.call(verb, "POST", path_of(sandbox_id, verb), about=sandbox_id, keys=SANDBOX)
 
     def patch(self, sandbox_id: str, **fields: Any) -> Json:
-        return self.call("change", "PATCH", path_of(sandbox_id), fields, about=sandbox_id)
+        return self.call("change", "PATCH", path_of(sandbox_id), fields, about=sandbox_id, keys=SANDBOX)
 
     def delete(self, sandbox_id: str, missing_ok: bool = False) -> bool:
         self.call("delete", "DELETE", path_of(sandbox_id, missing_ok=1 if missing_ok else None), about=sandbox_id)
@@ -144,7 +156,8 @@ class Client:
         while limit is None or len(found) < limit:
             size = PAGE if limit is None else min(PAGE, limit - len(found))
             query = {"state": state, "runtime": runtime, "project_id": project_id, "limit": size, "cursor": cursor}
-            page = self.call("list", "GET", "/api/sandboxes?" + urlencode({k: v for k, v in query.items() if v is not None}))
+            page = self.call("list", "GET", "/api/sandboxes?" + urlencode({k: v for k, v in query.items() if v is not None}),
+                             keys=("items", "next_cursor"))
             found += page["items"]
             cursor = page["next_cursor"]
             if not cursor:
@@ -189,7 +202,7 @@ class Client:
                 -1 if timeout_s is None else timeout_s, r.cpu or 0, r.memory_mib, r.disk_mib, key)
 
     def _create(self, op: str, about: str, spec: Tuple[Any, ...]) -> Json:
-        info = json.loads(self.guarded(log, op, about, spec[3] or "", self.handle.create, *spec))
+        info = decoded(self.guarded(log, op, about, spec[3] or "", self.handle.create, *spec), *SANDBOX)
         log.debug("%s sandbox=%s runtime=%s state=%s", op, info["id"], info["runtime"], info["state"])
         return info
 
@@ -217,20 +230,20 @@ class Client:
     # --- the runtime
 
     def status(self) -> Json:
-        return self.call("status", "GET", "/api/runtime/status")
+        return self.call("status", "GET", "/api/runtime/status", keys=("current_runtime", "runtime_info", "runtimes"))
 
     def switch(self, runtime: str, *, dry_run: bool = False, force: bool = False, live: bool = False) -> Json:
         """Make new sandboxes there from now on. Refused, with the reason, when that runtime is not ready."""
         query = urlencode([(k, 1) for k, v in (("dry_run", dry_run), ("force", force), ("live", live)) if v])
         result = self.call("switch", "POST", "/api/runtime/switch" + (f"?{query}" if query else ""),
-                           {"runtime": text("runtime", runtime)}, runtime=runtime)
+                           {"runtime": text("runtime", runtime)}, runtime=runtime, keys=("current_runtime",))
         for warning in result.get("warnings", []):
             log.warning("switch to %s: %s", runtime, warning)
         return result
 
     def validate(self, runtime: str, *, live: bool = False) -> Json:
         return self.call("validate", "GET", f"/api/runtime/validate/{quote(text('runtime', runtime), safe='')}"
-                         + ("?live=1" if live else ""), runtime=runtime)
+                         + ("?live=1" if live else ""), runtime=runtime, keys=("is_configured", "configuration"))
 
     def health(self, runtime: Optional[str] = None) -> Json:
         return self.call("health", "GET", "/api/runtime/health" + (f"?runtime={quote(runtime, safe='')}" if runtime else ""))

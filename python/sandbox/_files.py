@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sandbox.files")
 Content = Union[bytes, bytearray, memoryview, str, "os.PathLike[str]", IO[bytes]]
 Path = Union[str, "os.PathLike[str]"]
+ENTRY = ("name", "is_dir", "size", "mod_time", "permissions")
 _MODE = re.compile(r"(?:0o)?[0-7]{3,4}")
 
 
@@ -70,9 +71,10 @@ class FileSystem:
     def __init__(self, sandbox: "Sandbox") -> None:
         self._box = sandbox
 
-    def _call(self, op: str, method: str, rest: Tuple[str, ...], body: Any = None, **query: Any) -> Any:
+    def _call(self, op: str, method: str, rest: Tuple[str, ...], body: Any = None, keys: Tuple[str, ...] = (), **query: Any) -> Any:
         box = self._box
-        return box._client.call(op, method, path_of(box._key, *rest, **query), body, about=box._key, runtime=box.runtime, logger=log)
+        return box._client.call(op, method, path_of(box._key, *rest, **query), body, about=box._key, runtime=box.runtime, logger=log,
+                                keys=keys)
 
     def _native(self, op: str, fn: str, *args: Any) -> Any:
         box = self._box
@@ -144,7 +146,7 @@ class FileSystem:
     # --- folders and entries
 
     def list_files(self, path: Path = ".", depth: int = 1) -> List[FileInfo]:
-        body = self._call("list files", "GET", ("files",), path=text("path", path), depth=depth if depth != 1 else None)
+        body = self._call("list files", "GET", ("files",), keys=("files",), path=text("path", path), depth=depth if depth != 1 else None)
         return [FileInfo.of(entry) for entry in body["files"]]
 
     def get_file_info(self, path: Path) -> FileInfo:
@@ -153,7 +155,7 @@ class FileSystem:
         return self._followed(entry) if entry.target is not None else entry
 
     def _stat(self, path: str) -> FileInfo:
-        body = self._call("stat", "GET", ("files",), path=path, stat=1)
+        body = self._call("stat", "GET", ("files",), keys=ENTRY, path=path, stat=1)
         return FileInfo.of(body)
 
     def _followed(self, link: FileInfo) -> FileInfo:

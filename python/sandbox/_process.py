@@ -1,12 +1,11 @@
 """Commands, sessions, terminals and running programs of a sandbox."""
 import base64
-import json
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
-from ._client import path_of, seconds_ms, text
+from ._client import decoded, path_of, seconds_ms, text
 from ._model import (CommandLogs, ExecResult, ProcessInfo, PtyResult, PtySize, Session, SessionCommand, SessionExecuteRequest,
                      SessionExecuteResponse)
 from .errors import (CancelledError, ConnectionClosedError, InvalidRequestError, NotFoundError, SandboxError, SandboxTimeoutError,
@@ -59,9 +58,10 @@ class Process:
         box = self._box
         return box._client.guarded(log, op, box._key, box.runtime, fn, *args)
 
-    def _call(self, op: str, method: str, rest: Tuple[str, ...], body: Any = None, **query: Any) -> Any:
+    def _call(self, op: str, method: str, rest: Tuple[str, ...], body: Any = None, keys: Tuple[str, ...] = (), **query: Any) -> Any:
         box = self._box
-        return box._client.call(op, method, path_of(box._key, *rest, **query), body, about=box._key, runtime=box.runtime, logger=log)
+        return box._client.call(op, method, path_of(box._key, *rest, **query), body, about=box._key, runtime=box.runtime, logger=log,
+                                keys=keys)
 
     # --- one command
 
@@ -92,7 +92,7 @@ class Process:
                              seconds_ms("timeout", timeout), size is not None, size.cols if size else 0, size.rows if size else 0)
 
     def list(self) -> List[ProcessInfo]:
-        return [ProcessInfo.of(p) for p in self._call("list processes", "GET", ("processes",))["processes"]]
+        return [ProcessInfo.of(p) for p in self._call("list processes", "GET", ("processes",), keys=("processes",))["processes"]]
 
     def kill(self, pid: int, signal: int = KILL) -> None:
         self._call("kill", "DELETE", ("processes", str(int(pid))), signal=int(signal))
@@ -109,8 +109,8 @@ class Process:
                 raise UnsupportedError("this daemon has no sessions; a newer one has") from None
             raise
 
-    def _session(self, op: str, method: str, *rest: str, body: Any = None) -> Any:
-        return self._known(self._call, op, method, ("sessions", *rest), body)
+    def _session(self, op: str, method: str, *rest: str, body: Any = None, keys: Tuple[str, ...] = ()) -> Any:
+        return self._known(self._call, op, method, ("sessions", *rest), body, keys)
 
     def create_session(self, session_id: str) -> None:
         """One of that name that lives already is used again."""
@@ -125,7 +125,7 @@ class Process:
         run = (self._guarded, "session command", self._box._client.handle.session_exec, self._box._key, text("session_id", session_id),
                text("command", wanted.command), cwd, wanted.run_async, seconds_ms("timeout", timeout))
         try:
-            got = json.loads(self._known(*run))
+            got = decoded(self._known(*run), "cmd_id")
         except (KeyboardInterrupt, CancelledError):
             if not wanted.run_async:
                 _native.Cancel().run(self._end_command, session_id)
@@ -140,7 +140,7 @@ class Process:
     def _end_command(self, session_id: str) -> None:
         """A caller who gave up waiting does not want the command either: it would hold up the session."""
         try:
-            for command in self._session("get session", "GET", session_id)["commands"]:
+            for command in self._session("get session", "GET", session_id, keys=("commands",))["commands"]:
                 if command.get("status") == "running" and not command.get("async"):
                     self._session("end command", "DELETE", session_id, "commands", command["id"])
         except SandboxError as e:
@@ -148,7 +148,8 @@ class Process:
 
     def get_session_command_logs(self, session_id: str, command_id: str) -> CommandLogs:
         """What the command has said so far: text that also has .output, .stdout, .stderr and .exit_code."""
-        got = self._session("session logs", "GET", text("session_id", session_id), "commands", text("command_id", command_id), "logs")
+        got = self._session("session logs", "GET", text("session_id", session_id), "commands", text("command_id", command_id), "logs",
+                            keys=("cmd_id",))
         return CommandLogs(_stream(got, "output"), _stream(got, "stdout"), _stream(got, "stderr"), got.get("exit_code"))
 
     def send_session_command_input(self, session_id: str, command_id: str, data: Union[str, bytes], eof: bool = False) -> None:
@@ -158,7 +159,7 @@ class Process:
                       body={"data_b64": sent, "eof": eof})
 
     def get_session(self, session_id: str) -> Session:
-        return Session.of(self._session("get session", "GET", text("session_id", session_id)))
+        return Session.of(self._session("get session", "GET", text("session_id", session_id), keys=("id",)))
 
     def get_session_command(self, session_id: str, command_id: str) -> SessionCommand:
         for command in self.get_session(session_id).commands:
@@ -167,7 +168,7 @@ class Process:
         raise NotFoundError(f"command '{command_id}' not found in session '{session_id}'")
 
     def list_sessions(self) -> List[Session]:
-        return [Session.of(s if isinstance(s, dict) else {"id": s}) for s in self._session("list sessions", "GET")["sessions"]]
+        return [Session.of(s if isinstance(s, dict) else {"id": s}) for s in self._session("list sessions", "GET", keys=("sessions",))["sessions"]]
 
     def delete_session(self, session_id: str) -> None:
         """Kills what runs in it."""
