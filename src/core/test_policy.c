@@ -46,7 +46,8 @@ FIBER_TEST(a_runtime_that_was_first_is_followed)
     ASSERT_OK(fixture_open(&f), &f.err);
     ASSERT_OK(core_create(f.core, &spec, &sb, &f.err), &f.err);
     fake_cloud_set(&f.cloud, sb->id, PROVIDER_BOX_PAUSED, "", /* tell= */ false);
-    f.cloud.fault[FAKE_PAUSE] = (struct fake_fault){ .times = 1, .code = SMX_E_STATE };
+    f.cloud.fault[FAKE_PAUSE] = (struct fake_fault){ .times = 100, .code = SMX_E_STATE };
+    sbx_of(sb)->rt->next_look_ns = SMX_FOREVER; /* not by chance */
     wait_for(sb, SANDBOX_PAUSED);
     ASSERT_EQ(sb->expires_unix_ms, 0);
 }
