@@ -302,7 +302,8 @@ enum rpc_code watch_rpc_get_watcher_events(struct call *c)
     else if (w->n > 0 && smx_buf_append_char(&w->events, ']') == 0)
         reply_events(c, w->events.data);
     smx_buf_done(&w->events);
-    w->events.failed = w->lost = false;
+    smx_buf_reset(&w->events);
+    w->lost = false;
     w->n = 0;
     return code;
 }
