@@ -1,4 +1,4 @@
-/* cmd_cp.c - cp: which side is the sandbox, where the target is, and single files. */
+/* cmd_cp.c - cp: which side is a sandbox, or both, where the target is, and single files. */
 #include "cli/copy.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "sandmux/files.h"
+#include "sandmux/sandbox.h"
 
 enum { PATH_ROOM = 4096, WORD_ROOM = 256 };
 
@@ -68,6 +69,16 @@ static bool below(struct side *to, const char *from_path)
     base_name(from_path, name, sizeof name);
     n = snprintf(path, sizeof path, "%s%s%s", to->path, smx_ends(to->path, "/") ? "" : "/", name);
     return n > 0 && (size_t)n < sizeof path && smx_strcpy(to->path, sizeof to->path, path);
+}
+
+/* For programs in the sandbox, which start elsewhere. */
+static bool absolute(struct side *s)
+{
+    char path[PATH_ROOM];
+
+    return smx_starts(s->path, "/") ||
+           (snprintf(path, sizeof path, "/workspace/%s", s->path) < (int)sizeof path &&
+               smx_strcpy(s->path, sizeof s->path, path));
 }
 
 static int too_long(struct copy *c)
@@ -204,13 +215,8 @@ static int folder_in(struct copy *c)
             &c->cli->err, SMX_E_EXISTS, "%s in the sandbox is not a folder", c->to.path);
     if (kind < 0 && kind != -SMX_E_FILE_NOT_FOUND)
         return kind;
-    if (!smx_starts(c->to.path, "/")) { /* tar starts elsewhere */
-        char path[PATH_ROOM];
-
-        if (snprintf(path, sizeof path, "/workspace/%s", c->to.path) >= (int)sizeof path)
-            return too_long(c);
-        smx_strcpy(c->to.path, sizeof c->to.path, path);
-    }
+    if (!absolute(&c->to))
+        return too_long(c);
     r = smx_file_mkdir(c->cli->client, c->to.id, c->to.path, &c->cli->err);
     if (r < 0)
         return r;
@@ -270,14 +276,80 @@ static int copy_out(struct copy *c)
         return too_long(c);
     if (kind == 0)
         return receive_file(c, mode, mtime);
-    if (!smx_starts(c->from.path, "/")) {
-        char path[PATH_ROOM];
-
-        if (snprintf(path, sizeof path, "/workspace/%s", c->from.path) >= (int)sizeof path)
-            return too_long(c);
-        smx_strcpy(c->from.path, sizeof c->from.path, path);
-    }
+    if (!absolute(&c->from))
+        return too_long(c);
     return copy_folder_out(c->cli, c->from.id, c->from.path, c->to.path, &c->progress);
+}
+
+/* --- between sandboxes --------------------------------------------------------------------------
+ */
+
+/* One path is the other, or a folder above it. */
+static bool nested(const char *above, const char *path)
+{
+    size_t n = strlen(above);
+
+    while (n > 1 && (above[n - 1] == '/' || (above[n - 1] == '.' && above[n - 2] == '/')))
+        n--;
+    return strncmp(above, path, n) == 0 && (path[n] == '/' || path[n] == '\0' || n == 1);
+}
+
+/* By whatever names the two are given. */
+static bool same_sandbox(struct copy *c)
+{
+    struct smx_sandbox *a = NULL, *b = NULL;
+    bool same = smx_sandbox_get(c->cli->client, c->from.id, &a, /* err= */ NULL) == 0 &&
+                smx_sandbox_get(c->cli->client, c->to.id, &b, /* err= */ NULL) == 0 &&
+                smx_streq(a->id, b->id);
+
+    smx_sandbox_free(a);
+    smx_sandbox_free(b);
+    return same;
+}
+
+static int folder_between(struct copy *c)
+{
+    bool same = same_sandbox(c);
+    int r;
+
+    if (same && nested(c->from.path, c->to.path))
+        return smx_err_set(
+            &c->cli->err, SMX_E_INVALID, "%s cannot be copied into itself", c->from.path);
+    if (same)
+        return copy_within(c->cli, c->to.id, /* folder= */ true, c->from.path, c->to.path);
+    r = smx_file_mkdir(c->cli->client, c->to.id, c->to.path, &c->cli->err);
+    if (r < 0)
+        return r;
+    return copy_folder_between(
+        c->cli, c->from.id, c->from.path, c->to.id, c->to.path, &c->progress);
+}
+
+static int copy_between(struct copy *c)
+{
+    unsigned mode = 0644;
+    int kind = remote_kind(c, &c->from, &mode, /* ret_mtime= */ NULL), to_kind;
+
+    if (kind < 0)
+        return kind;
+    to_kind = remote_kind(c, &c->to, /* ret_mode= */ NULL, /* ret_mtime= */ NULL);
+    if (to_kind < 0 && to_kind != -SMX_E_FILE_NOT_FOUND)
+        return to_kind;
+    if (kind == 1 && to_kind == 0)
+        return smx_err_set(
+            &c->cli->err, SMX_E_EXISTS, "%s in the sandbox is not a folder", c->to.path);
+    if ((to_kind == 1 && !(kind == 1 && c->from.contents)) ||
+        (kind == 0 && smx_ends(c->to.path, "/"))) {
+        if (!below(&c->to, c->from.path))
+            return too_long(c);
+    }
+    if (!absolute(&c->from) || !absolute(&c->to))
+        return too_long(c);
+    if (kind == 1)
+        return folder_between(c);
+    if (same_sandbox(c))
+        return copy_within(c->cli, c->to.id, /* folder= */ false, c->from.path, c->to.path);
+    return copy_file_between(
+        c->cli, c->from.id, c->from.path, mode, c->to.id, c->to.path, &c->progress);
 }
 
 int cmd_cp(struct cli *cli)
@@ -287,14 +359,14 @@ int cmd_cp(struct cli *cli)
 
     if (!split(cli->pos[0], &c.from) || !split(cli->pos[1], &c.to))
         return cli_usage(cli, "a path is too long");
-    if (c.from.remote == c.to.remote)
+    if (!c.from.remote && !c.to.remote)
         return cli_usage(cli, "one of the two must be SANDBOX:PATH, the other a path here or -");
     r = cli_connect(cli);
     if (r != 0)
         return r;
     cli_progress_start(&c.progress, "copying", /* total= */ 0);
     c.progress.on = c.progress.on && !cli_flag(cli, "quiet");
-    r = c.to.remote ? copy_in(&c) : copy_out(&c);
+    r = c.from.remote && c.to.remote ? copy_between(&c) : c.to.remote ? copy_in(&c) : copy_out(&c);
     cli_progress_end(&c.progress);
     return r < 0 ? cli_fail(cli) : 0;
 }

@@ -19,6 +19,12 @@ struct copy_pipe {
     void *arg;
 };
 int copy_pipe_start(struct copy_pipe *p, struct cli *cli, const char *id, const char *const *argv);
+/* The same with a program that packs a folder to its stdout. */
+int copy_pipe_start_pack(struct copy_pipe *p, struct cli *cli, const char *id, const char *folder);
+/* What came of it: for who reads the events himself. */
+int copy_pipe_take_event(struct copy_pipe *p, const struct smx_process_event *e);
+/* Its end was none with 0: why, as an error. */
+int copy_pipe_failed(struct copy_pipe *p);
 /* Sends all, taking meanwhile what it says. */
 int copy_pipe_send(struct copy_pipe *p, const void *data, size_t n);
 /* Closes its stdin and waits for its end: an error unless it exited with 0. */
@@ -30,6 +36,12 @@ int copy_folder_in(struct cli *cli, const char *from, const char *id, const char
     struct cli_progress *progress);
 int copy_folder_out(struct cli *cli, const char *id, const char *from, const char *to,
     struct cli_progress *progress);
+
+int copy_folder_between(struct cli *cli, const char *from_id, const char *from, const char *to_id,
+    const char *to, struct cli_progress *progress);
+int copy_file_between(struct cli *cli, const char *from_id, const char *from, unsigned mode,
+    const char *to_id, const char *to, struct cli_progress *progress);
+int copy_within(struct cli *cli, const char *id, bool folder, const char *from, const char *to);
 
 /* --- unpack.c: a tar stream of a stranger into a folder of ours ---------------------------------
  */

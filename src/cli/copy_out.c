@@ -7,15 +7,9 @@
 
 #include "base/fd.h"
 
-/* GNU tar keeps fractions of seconds only in pax archives; others do not know the option. */
-static const char pack[] = "if tar --version 2>/dev/null | grep -q GNU; then"
-                           " exec tar --format=posix -cf - -C \"$1\" .;"
-                           " else exec tar -cf - -C \"$1\" .; fi";
-
 int copy_folder_out(struct cli *cli, const char *id, const char *from, const char *to,
     struct cli_progress *progress)
 {
-    const char *const argv[] = { "/bin/sh", "-c", pack, "sh", from, NULL };
     SMX_CLEANUP(smx_closep) int to_fd = -1;
     struct copy_pipe pipe = { 0 };
     struct unpack *u = NULL;
@@ -31,7 +25,7 @@ int copy_folder_out(struct cli *cli, const char *id, const char *from, const cha
         return r;
     pipe.data = unpack_data;
     pipe.arg = u;
-    r = copy_pipe_start(&pipe, cli, id, argv);
+    r = copy_pipe_start_pack(&pipe, cli, id, from);
     if (r == 0)
         r = copy_pipe_finish(&pipe);
     if (r == 0)

@@ -23,7 +23,19 @@ int copy_pipe_start(struct copy_pipe *p, struct cli *cli, const char *id, const 
     return r;
 }
 
-static int take_event(struct copy_pipe *p, const struct smx_process_event *e)
+/* GNU tar keeps fractions of seconds only in pax archives; others do not know the option. */
+static const char pack[] = "if tar --version 2>/dev/null | grep -q GNU; then"
+                           " exec tar --format=posix -cf - -C \"$1\" .;"
+                           " else exec tar -cf - -C \"$1\" .; fi";
+
+int copy_pipe_start_pack(struct copy_pipe *p, struct cli *cli, const char *id, const char *folder)
+{
+    const char *const argv[] = { "/bin/sh", "-c", pack, "sh", folder, NULL };
+
+    return copy_pipe_start(p, cli, id, argv);
+}
+
+int copy_pipe_take_event(struct copy_pipe *p, const struct smx_process_event *e)
 {
     switch (e->kind) {
     case SMX_PROCESS_STARTED:
@@ -52,7 +64,7 @@ static int take(struct copy_pipe *p, uint64_t timeout_ms)
             return 0;
         if (r < 0)
             return r;
-        r = take_event(p, &e);
+        r = copy_pipe_take_event(p, &e);
         if (r < 0)
             return r;
     }
@@ -60,14 +72,14 @@ static int take(struct copy_pipe *p, uint64_t timeout_ms)
 }
 
 /* The first line of what it said is the reason. */
-static int failed(struct copy_pipe *p)
+int copy_pipe_failed(struct copy_pipe *p)
 {
     const char *text = p->errors.data ? p->errors.data : "";
 
     if (p->exit_code == CLI_NO_COMMAND)
         return smx_err_set(
             &p->cli->err, SMX_E_UNSUPPORTED, "the sandbox has no 'tar' to copy folders with");
-    return smx_err_set(&p->cli->err, SMX_E_IO, "tar in the sandbox ended with %d: %.*s",
+    return smx_err_set(&p->cli->err, SMX_E_IO, "the sandbox's side of the copy ended with %d: %.*s",
         p->exit_code, (int)strcspn(text, "\r\n"), text);
 }
 
@@ -93,7 +105,7 @@ int copy_pipe_send(struct copy_pipe *p, const void *data, size_t n)
                 return smx_err_errno(&p->cli->err, errno, "waiting");
         }
     }
-    return p->ended ? failed(p) : 0;
+    return p->ended ? copy_pipe_failed(p) : 0;
 }
 
 int copy_pipe_finish(struct copy_pipe *p)
@@ -104,7 +116,7 @@ int copy_pipe_finish(struct copy_pipe *p)
     r = take(p, UINT64_MAX);
     if (r < 0)
         return r;
-    return p->exit_code == 0 ? 0 : failed(p);
+    return p->exit_code == 0 ? 0 : copy_pipe_failed(p);
 }
 
 void copy_pipe_done(struct copy_pipe *p)

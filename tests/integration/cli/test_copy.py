@@ -168,3 +168,62 @@ def test_progress_only_on_a_terminal_and_only_when_it_takes_long(sm, box, tmp_pa
     (tmp_path / "f").write_bytes(bytes(1000))
     t = sm.terminal("cp", tmp_path / "f", f"{box}:f")
     assert t.wait()[0] == 0 and b"copying" not in t.output
+
+
+# --- between sandboxes
+
+
+@pytest.fixture
+def other(sm):
+    made = sm.ok("create").text.strip()
+    yield made
+    sm("rm", made)
+
+
+def test_a_folder_from_one_sandbox_to_another(sm, box, other, folder, tmp_path):
+    sm.ok("cp", "src", f"{box}:")
+    sm.ok("cp", f"{box}:src", f"{other}:")  # is there: goes into it
+    sm.ok("cp", f"{other}:src", "back")
+    assert tree(tmp_path / "back") == tree(folder)
+    sm.ok("cp", f"{box}:src", f"{other}:/tmp/new")  # is not there: becomes it
+    sm.ok("cp", f"{box}:src/.", f"{other}:/tmp/what/is/in/it")
+    for path in ("/tmp/new/sub/run.sh", "/tmp/what/is/in/it/sub/run.sh"):
+        assert sm.ok("exec", other, "--", "stat", "-c", "%a", path).text == "751\n"
+
+
+def test_a_file_from_one_sandbox_to_another_and_within_one(sm, box, other, tmp_path):
+    data = os.urandom(3_000_001)
+    (tmp_path / "f").write_bytes(data)
+    (tmp_path / "f").chmod(0o750)
+    sm.ok("cp", "f", f"{box}:")
+    sm.ok("cp", f"{box}:f", f"{other}:")
+    sm.ok("cp", f"{other}:f", f"{other}:g")
+    sm.ok("cp", f"{other}:/workspace/g", f"{box}:/tmp/a/b/")
+    sm.ok("cp", f"{box}:/tmp/a/b/g", "back")
+    assert (tmp_path / "back").read_bytes() == data
+    assert sm.ok("exec", box, "--", "stat", "-c", "%a", "/tmp/a/b/g").text == "750\n"
+    sm.ok("exec", box, "-c", ": >empty; printf x >./-dash")
+    sm.ok("cp", f"{box}:empty", f"{other}:")
+    sm.ok("cp", f"{box}:-dash", f"{other}:name")
+    assert sm.ok("exec", other, "-c", "wc -c <empty; cat name").text == "0\nx"
+
+
+def test_what_cannot_be_copied_between_sandboxes(sm, box, other):
+    sm.ok("exec", box, "-c", "mkdir -p d/e; echo hello >f; echo x >d/x")
+    for source, target, status, says in ((f"{box}:none", f"{other}:", 3, "none"), (f"{box}:d", f"{box}:d/e", 1, "into itself"),
+                                         (f"{box}:d", f"{box}:/workspace/d/new", 1, "into itself"), (f"{box}:f", f"{box}:./f", 1, "same file"),
+                                         (f"{box}:f", f"{box}:f", 1, "same file"), (f"{box}:d", f"{box}:f", 5, "not a folder"),
+                                         (f"{box}:f", "inone:", 3, "inone")):
+        r = sm("cp", source, target)
+        assert (r.returncode, says in r.error) == (status, True), (source, target, r.error)
+    assert sm.ok("exec", box, "-c", "cat f; ls d/e").text == "hello\n"
+    sm.ok("exec", box, "-c", "mkdir dd")
+    sm.ok("cp", f"{box}:d", f"{box}:dd/d")  # a name that only begins alike
+    assert sm.ok("exec", box, "--", "cat", "dd/d/x").text == "x\n"
+
+
+def test_a_source_that_fails_leaves_the_target_as_it_was(sm, box, other):
+    sm.ok("exec", other, "-c", "echo old >f")
+    r = sm("cp", f"{box}:/proc/self/mem", f"{other}:f")  # opens, and cannot be read
+    assert r.returncode != 0 and "ended with 1" in r.error
+    assert sm.ok("exec", other, "--", "cat", "f").text == "old\n"
