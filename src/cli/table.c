@@ -209,8 +209,9 @@ const struct cli_command cli_commands[] = {
         .summary = "copy files and folders into or out of a sandbox, or between two",
         .text =
             "One of the two, or both, is SANDBOX:PATH; the other is a path here, or - for stdin "
-            "and stdout (one file). A folder is copied with modes, times, links and empty folders; into "
-            "the target when that is a folder, else as it. SOURCE/. copies what is in it.",
+            "and stdout (one file). A folder is copied with modes, times, links and empty "
+            "folders; into the target when that is a folder, else as it. SOURCE/. copies what is "
+            "in it.",
         .options = cp_options,
         .examples = "sandmux cp app.py box:\n"
                     "sandmux cp box:/workspace/out ./out\n"
