@@ -74,10 +74,11 @@ def test_request_ids(daemon):
 def test_methods_and_paths(daemon):
     reply = daemon.delete("/api/sandboxes")
     assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed") and reply.headers["Allow"] == "GET, HEAD, POST"
-    assert daemon.get("/nowhere").json()["code"] == "not_found"
+    assert daemon.get("/api/nowhere").json()["code"] == "not_found"
+    assert daemon.get("/nowhere").json()["code"] == 404  # what is not ours by its path is E2B's
     assert daemon.get("/api/sandboxes/%ff%fe").status_code == 404
     assert daemon.get("/api/sandboxes/a%2Fb").status_code == 404
-    assert daemon.get("/api/sandboxes/", headers={"E2b-Sandbox-Id": "x"}).status_code == 501
+    assert daemon.get("/api/sandboxes/", headers={"E2b-Sandbox-Id": "x"}).status_code == 400  # the data plane, without a port
     assert daemon.request("HEAD", "/api/sandboxes").status_code == 200
     for query in ("limit=0", "limit=1001", "limit=1&limit=2", "limit=+1", "cursor=%zz", "state=nope", "cursor=garbage"):
         reply = daemon.get(f"/api/sandboxes?{query}")
