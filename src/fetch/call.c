@@ -14,8 +14,8 @@ enum {
     BACKOFF_MAX_MS = 5000,
     RETRY_AFTER_MAX_S = 3600,
     LINES_MAX = 256,
-    FRESH_S =
-        20 /* a request that must not be sent twice goes over no connection that idled longer */
+    KEPT_S = 118, /* how long a connection may have idled */
+    FRESH_S = 20  /* the same for a request that must not be sent twice */
 };
 
 /* One attempt. */
@@ -111,33 +111,27 @@ static void set_body(CURL *easy, struct attempt *a)
 {
     const struct fetch_request *req = a->req;
 
-    if (!req->body)
-        return;
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, req->body ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->n);
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
     curl_easy_setopt(easy, CURLOPT_READDATA, a);
-    if (req->repeatable) {
-        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
-        curl_easy_setopt(easy, CURLOPT_SEEKDATA, a);
-    } else {
-        curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)FRESH_S);
-    }
+    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, req->repeatable ? on_seek : NULL);
+    curl_easy_setopt(easy, CURLOPT_SEEKDATA, a);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)(req->repeatable ? KEPT_S : FRESH_S));
 }
 
 static int set_up(
     struct fetch *f, CURL *easy, struct attempt *a, struct curl_slist **fields, struct smx_err *err)
 {
-    int r = fetch_prepare(f, easy, a->req->url, &a->wait, err);
-
-    if (r < 0)
-        return r;
+    a->wait.message[0] = '\0';
     set_body(easy, a);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, a->wait.message);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
     if (!add_fields(f, a->req, fields) ||
+        curl_easy_setopt(easy, CURLOPT_URL, a->req->url) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, a->req->method) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, *fields) != CURLE_OK)
         return smx_err_oom(err);
@@ -223,7 +217,7 @@ static void read_result(CURL *easy, struct attempt *a)
 static int attempt(struct fetch *f, struct attempt *a, uint64_t deadline, struct smx_err *err)
 {
     struct curl_slist *fields = NULL;
-    CURL *easy = curl_easy_init();
+    CURL *easy = fetch_easy_get(f);
     int r, run;
 
     if (!easy)
@@ -236,7 +230,9 @@ static int attempt(struct fetch *f, struct attempt *a, uint64_t deadline, struct
         read_result(easy, a);
         r = judge(easy, a, run, err);
     }
-    curl_easy_cleanup(easy);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    fetch_easy_put(f, easy);
     curl_slist_free_all(fields);
     return r;
 }

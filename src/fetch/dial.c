@@ -67,10 +67,12 @@ static const struct io_filter_ops tunnel_ops = {
 
 static int connect_tunnel(struct tunnel *t, const char *url, uint64_t deadline, struct smx_err *err)
 {
-    int r = fetch_prepare(t->multi.f, t->easy, url, &t->wait, err);
+    int r;
 
-    if (r < 0)
-        return r;
+    t->wait.message[0] = '\0';
+    if (curl_easy_setopt(t->easy, CURLOPT_URL, url) != CURLE_OK)
+        return smx_err_oom(err);
+    curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->wait.message);
     curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(t->easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
     curl_easy_setopt(t->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
@@ -111,7 +113,7 @@ int fetch_dial(struct fetch *f, const char *url, struct http_client *to, uint64_
     int r = t ? fetch_multi_init(&t->multi, f, err) : smx_err_oom(err);
 
     if (t && r == 0) {
-        t->easy = curl_easy_init();
+        t->easy = fetch_easy_get(f);
         r = t->easy ? connect_tunnel(t, url, deadline, err) : smx_err_oom(err);
     }
     if (r == 0)

@@ -76,6 +76,8 @@ static void collect(struct fetch_multi *m)
             continue;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&w);
         w->result = msg->data.result;
+        w->over = true;
+        m->f->active--;
         io_event_set(&w->done);
     }
 }
@@ -88,19 +90,21 @@ static void act(struct fetch_multi *m, curl_socket_t fd, int mask)
     collect(m);
 }
 
-/* One event at a time: what curl does for one may take away the socket of the next. */
-static void on_events(struct fetch *f)
+/* One event at a time: what curl does for one may take away the socket of the next. The loop tells
+ * when there are more. */
+static void on_event(struct fetch *f)
 {
     struct epoll_event ev;
+    const struct watched *w;
+    int mask;
 
-    while (epoll_wait(f->events.fd, &ev, 1, 0) == 1) {
-        const struct watched *w = ev.data.ptr;
-        int mask = (ev.events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-                   (ev.events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (ev.events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
-
-        act(w->multi, w->fd, mask);
-    }
+    if (epoll_wait(f->events.fd, &ev, 1, 0) != 1)
+        return;
+    w = ev.data.ptr;
+    mask = (ev.events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+           (ev.events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+           (ev.events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+    act(w->multi, w->fd, mask);
 }
 
 static uint64_t next_timer(const struct fetch *f)
@@ -136,7 +140,8 @@ static void drive(void *arg)
         if (io_wait(w, SMX_ARRAY_LEN(w), next_timer(f)) == -SMX_E_CANCELLED)
             break; /* the loop ends, and with it all who wait */
         io_event_clear(&f->kick);
-        on_events(f);
+        if (w[0].ready)
+            on_event(f);
         on_timers(f);
     }
     f->driving = false;
@@ -155,6 +160,45 @@ static int start_driver(struct fetch *f, struct smx_err *err)
     return 0;
 }
 
+/* --- handles ------------------------------------------------------------------------------- */
+
+static int prepare(struct fetch *f, CURL *easy)
+{
+    CURLcode r = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+
+    if (r == CURLE_OK && f->ca_file)
+        r = curl_easy_setopt(easy, CURLOPT_CAINFO, f->ca_file);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)FETCH_CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    return r == CURLE_OK ? 0 : -SMX_E_NO_MEMORY;
+}
+
+/* A handle that is used again keeps what all calls have in common. */
+CURL *fetch_easy_get(struct fetch *f)
+{
+    CURL *easy;
+
+    if (f->n_spare > 0)
+        return f->spare[--f->n_spare];
+    easy = curl_easy_init();
+    if (easy && prepare(f, easy) < 0) {
+        curl_easy_cleanup(easy);
+        return NULL;
+    }
+    return easy;
+}
+
+void fetch_easy_put(struct fetch *f, CURL *easy)
+{
+    if (f->n_spare == FETCH_SPARE)
+        curl_easy_cleanup(easy);
+    else
+        f->spare[f->n_spare++] = easy;
+}
+
 /* --- transfers ----------------------------------------------------------------------------- */
 
 int fetch_run(struct fetch_multi *m, CURL *easy, struct fetch_wait *w, bool keep, uint64_t deadline,
@@ -164,6 +208,7 @@ int fetch_run(struct fetch_multi *m, CURL *easy, struct fetch_wait *w, bool keep
     int r;
 
     io_event_init(&w->done);
+    w->over = false;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, w);
     f->active++;
     r = start_driver(f, err);
@@ -175,29 +220,11 @@ int fetch_run(struct fetch_multi *m, CURL *easy, struct fetch_wait *w, bool keep
         if (r < 0 || !keep)
             curl_multi_remove_handle(m->curl, easy);
     }
-    f->active--;
-    if (f->active == 0)
+    if (!w->over) {
+        f->active--;
         io_event_set(&f->kick);
+    }
     return r;
-}
-
-int fetch_prepare(
-    struct fetch *f, CURL *easy, const char *url, struct fetch_wait *w, struct smx_err *err)
-{
-    CURLcode r = curl_easy_setopt(easy, CURLOPT_URL, url);
-
-    w->message[0] = '\0';
-    if (r == CURLE_OK && f->ca_file)
-        r = curl_easy_setopt(easy, CURLOPT_CAINFO, f->ca_file);
-    if (r == CURLE_OK)
-        r = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, w->message);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)FETCH_CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    return r == CURLE_OK ? 0 : smx_err_oom(err);
 }
 
 const char *fetch_origin(const char *url, char out[128])
@@ -311,6 +338,8 @@ void fetch_free(struct fetch *f)
     if (f->driving)
         io_event_wait(&f->quiet, SMX_FOREVER);
     io_shield_end();
+    while (f->n_spare > 0)
+        curl_easy_cleanup(f->spare[--f->n_spare]);
     if (f->calls.curl)
         fetch_multi_done(&f->calls);
     io_fd_done(&f->events);
