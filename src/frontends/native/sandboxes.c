@@ -16,7 +16,7 @@ struct shown {
     char capabilities[CAPABILITIES_MAX];
 };
 
-static void write_capabilities(uint64_t flags, char out[CAPABILITIES_MAX])
+static void make_capabilities(uint64_t flags, char out[CAPABILITIES_MAX])
 {
     struct json_writer w;
     struct smx_buf b;
@@ -29,6 +29,19 @@ static void write_capabilities(uint64_t flags, char out[CAPABILITIES_MAX])
     json_object_end(&w);
     smx_strcpy(out, CAPABILITIES_MAX, b.data && !b.failed ? b.data : "{}");
     smx_buf_done(&b);
+}
+
+/* The text is the same for all sandboxes of a runtime: the last one is kept. */
+static void write_capabilities(uint64_t flags, char out[CAPABILITIES_MAX])
+{
+    static uint64_t last_flags;
+    static char last[CAPABILITIES_MAX];
+
+    if (last[0] == '\0' || last_flags != flags) {
+        make_capabilities(flags, last);
+        last_flags = flags;
+    }
+    smx_strcpy(out, CAPABILITIES_MAX, last);
 }
 
 static void show_times(struct shown *s, const struct sandbox *sb)
@@ -54,7 +67,7 @@ static size_t count_strings(char *const *v)
 
 static void show(struct shown *s, const struct sandbox *sb)
 {
-    memset(s, 0, sizeof *s);
+    memset(s, 0, offsetof(struct shown, capabilities));
     show_times(s, sb);
     smx_strcpy(s->id, sizeof s->id, sb->id);
     smx_strcpy(s->provider_id, sizeof s->provider_id, sb->provider_id);
