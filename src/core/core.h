@@ -136,7 +136,7 @@ struct core_create_spec {
     struct provider_resources resources; /* 0: defaults */
     enum sandbox_on_timeout on_timeout;  /* -SMX_E_UNSUPPORTED where the runtime cannot do it */
     bool auto_resume, open_envd, private_traffic;
-    const char *dialect; /* at most SANDBOX_DIALECT_MAX bytes; NULL: none */
+    const char *dialect;    /* at most SANDBOX_DIALECT_MAX bytes; NULL: none */
     const char *machine_id; /* what the provider calls its owner; NULL: the sandbox's id */
     /* As given to core_idem_begin(), so that recovery can adopt; NULL: none. */
     const char *idempotency_scope, *idempotency_key;
