@@ -1,14 +1,14 @@
 """Threads for the asynchronous twin: a blocking call of the library runs in one of them, and the event loop goes on.
 
 Threads are made when none is idle, up to WORKERS; more calls than that wait for one. When a task is cancelled its call ends
-early, so that no thread hangs on a slow daemon and the interpreter can shut down."""
+early, so that no thread hangs on a slow daemon; when the interpreter shuts down so do all that are left."""
 import asyncio
 import contextvars
 import functools
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, Optional, Set, TypeVar
 
 from . import _native
 
@@ -16,6 +16,7 @@ T = TypeVar("T")
 WORKERS = 1024
 _pool: Optional[ThreadPoolExecutor] = None
 _lock = threading.Lock()
+_running: Set["_native.Cancel"] = set()
 
 
 def _executor() -> ThreadPoolExecutor:
@@ -30,14 +31,26 @@ def _after_fork() -> None:
     """A child has none of its parent's threads."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
+    _running.clear()
+
+
+def _at_exit() -> None:
+    """Before the interpreter waits for the threads of every executor."""
+    for cancel in list(_running):
+        cancel.set()
 
 
 os.register_at_fork(after_in_child=_after_fork)
+if hasattr(threading, "_register_atexit"):  # else they are waited for until their calls end
+    threading._register_atexit(_at_exit)
 
 
 def submit(cancel: "_native.Cancel", fn: Callable[..., T], *args: Any, **named: Any) -> "Future[T]":
     context = contextvars.copy_context()
-    return _executor().submit(cancel.run, context.run, functools.partial(fn, *args, **named))
+    future = _executor().submit(cancel.run, context.run, functools.partial(fn, *args, **named))
+    _running.add(cancel)
+    future.add_done_callback(lambda done: _running.discard(cancel))
+    return future
 
 
 async def run(fn: Callable[..., T], *args: Any, **named: Any) -> T:

@@ -406,8 +406,19 @@ class AsyncDaytona:
     async def delete(self, sandbox: AsyncSandbox, timeout: Optional[float] = None) -> None:
         await sandbox.delete()
 
+    remove = delete
+
+    async def find_one(self, sandbox_id: Optional[str] = None, labels: Optional[Mapping[str, str]] = None) -> AsyncSandbox:
+        return AsyncSandbox(await run(self._sync.find_one, sandbox_id, labels))
+
     async def close(self) -> None:
         """Nothing is kept open."""
+
+    async def __aenter__(self) -> "AsyncDaytona":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
 
 
 runtime_manager = AsyncRuntimeManager()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from conftest import until
-from python_package import ids_of, say, settled, slow_way_to
+from package_tools import ids_of, say, settled, slow_way_to
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.root
@@ -211,7 +211,8 @@ def test_everything_once(client, tmp_path):
         assert (await AsyncClient().status())["current_runtime"] == "local"
         daytona = AsyncDaytona()
         assert box.id in [b.id for b in await daytona.list({"a": "b"})]
-        await daytona.stop(await daytona.get(box.id))
+        async with daytona:
+            await daytona.stop(await daytona.find_one(sandbox_id=box.id))
         assert await delete_sandbox(box.id) is True
     asyncio.run(main())
 
@@ -230,6 +231,24 @@ def test_a_terminal_whose_callback_is_a_coroutine(client, box):
         assert (await terminal.wait(30)).exit_code == 4
         assert loops == {asyncio.get_running_loop()} and b"30 100" in out
     asyncio.run(main())
+
+
+def test_an_interpreter_that_ends_with_calls_running_ends(client, daemon):
+    """A loop that nobody closed, with tasks that nobody cancelled: the calls end."""
+    program = """
+        import asyncio
+        from sandbox.aio import AsyncSandbox
+        loop = asyncio.new_event_loop()
+        box = loop.run_until_complete(AsyncSandbox.get_or_create("left-open"))
+        tasks = [loop.create_task(box.process.exec("sleep 600")) for _ in range(3)]
+        loop.run_until_complete(asyncio.sleep(0.3))
+        print("end")
+    """
+    begin = time.monotonic()
+    assert say(program, daemon.url) == "end\n"
+    assert time.monotonic() - begin < 60
+    until(lambda: not [p for p in daemon.get("/api/sandboxes/left-open/processes").json()["processes"]], why="a command still runs")
+    assert client.delete("left-open")
 
 
 def test_a_loop_that_ends_with_calls_running_ends(client, daemon):

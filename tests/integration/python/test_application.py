@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from conftest import Daemon, clean_env, until
-from python_package import PYTHON, WORK, ids_of, python_env
+from package_tools import PYTHON, WORK, ids_of, python_env
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.root

@@ -4,7 +4,7 @@ import asyncio
 import pytest
 
 from conftest import Daemon, until
-from python_package import ids_of
+from package_tools import ids_of
 from test_document import MANAGER, WRAPPER, run_block
 
 pytest_plugins = ["python_package"]

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from conftest import BUILD, ROOT, SANITIZED, clean_env, until
-from python_package import PYTHON
+from package_tools import PYTHON
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.skipif(SANITIZED, reason="an interpreter without sanitizers cannot load a sanitized library")

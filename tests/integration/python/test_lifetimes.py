@@ -13,7 +13,7 @@ import weakref
 import pytest
 
 from conftest import until
-from python_package import PYTHON, ids_of, python_env, say, slow_way_to
+from package_tools import PYTHON, ids_of, python_env, say, slow_way_to
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.root

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from conftest import ROOT
-from python_package import SITE, say
+from package_tools import SITE, say
 
 pytest_plugins = ["python_package"]
 

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from conftest import until
-from python_package import ids_of
+from package_tools import ids_of
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.root
@@ -61,7 +61,7 @@ def test_services_of_an_image_are_started(client, monkeypatch):
 
 
 def test_r13_same_id_same_machine_from_another_process_too(client, daemon):
-    from python_package import say
+    from package_tools import say
     from sandbox.runtime_manager import get_or_start_sandbox
     program = """
         import asyncio

@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from python_package import run_python
+from package_tools import run_python
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.root

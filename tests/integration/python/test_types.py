@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from conftest import ROOT, clean_env
-from python_package import PYTHON, SITE, WORK
+from package_tools import PYTHON, SITE, WORK
 
 pytest_plugins = ["python_package"]
 MYPY = "mypy==1.15.0"
