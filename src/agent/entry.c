@@ -210,12 +210,14 @@ static void write_fields(
     }
     if (mode & 0777)
         json_kv_u64(w, "mode", mode & 0777);
-    entry_mode_text(st->st_mode, text);
-    json_kv_string(w, "permissions", text);
+    if (!want->brief) {
+        entry_mode_text(st->st_mode, text);
+        json_kv_string(w, "permissions", text);
+    }
     write_owner(w, u, st);
     if (S_ISLNK(st->st_mode))
         write_target(w, target);
-    else if (!want->omit_metadata)
+    else if (!want->brief)
         write_metadata(w, want->at);
 }
 

@@ -13,7 +13,7 @@
  * *ret_st (or NULL): of the path itself, links not followed. */
 struct entry_want {
     const char *path, *at;
-    bool omit_metadata;
+    bool brief;
 };
 int entry_write(
     struct json_writer *w, struct users *u, const struct entry_want *want, struct stat *ret_st);

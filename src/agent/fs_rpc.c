@@ -230,7 +230,7 @@ struct walk {
     struct smx_buf path;
     struct level *levels;
     size_t depth, room, max_depth;
-    bool omit_metadata;
+    bool brief;
 };
 
 /* Whose directory is the working directory: names are looked up from there, which spares the kernel
@@ -299,7 +299,7 @@ static enum rpc_code visit(struct walk *k, struct level *l)
     smx_buf_append_str(&k->path, name);
     if (k->path.failed || k->call->out.failed)
         return call_fail(k->call, RPC_RESOURCE_EXHAUSTED, "the list is too long");
-    want = (struct entry_want){ k->path.data, reach(k, l, name), k->omit_metadata };
+    want = (struct entry_want){ k->path.data, reach(k, l, name), k->brief };
     if (entry_write(&k->w, &k->call->agent->users, &want, &st) < 0)
         return RPC_OK; /* it vanished meanwhile */
     return S_ISDIR(st.st_mode) && k->depth < k->max_depth ? enter(k) : RPC_OK;
@@ -333,9 +333,9 @@ static enum rpc_code walk(struct walk *k)
 static enum rpc_code list(
     struct call *c, const char *path, const struct envd_list_dir_request *request)
 {
-    struct walk k = { .call = c,
-        .max_depth = request->depth ? request->depth : 1,
-        .omit_metadata = request->omit_metadata };
+    struct walk k = {
+        .call = c, .max_depth = request->depth ? request->depth : 1, .brief = request->brief
+    };
     enum rpc_code code;
     struct stat st;
 

@@ -69,9 +69,7 @@ int envd_list_dir(struct provider_box *box, const char *path, const char *user, 
 {
     struct envd_box *b = envd_box_of(box);
     SMX_CLEANUP(smx_freep) char *full = envd_path(b, path);
-    struct envd_list_dir_request req = {
-        .path = full, .depth = depth ? depth : 1, .omit_metadata = true
-    };
+    struct envd_list_dir_request req = { .path = full, .depth = depth ? depth : 1, .brief = true };
     struct envd_entries_response reply = { 0 };
     struct envd_call call = { .route = ENVD_FS_LIST_DIR,
         .as_user = true,

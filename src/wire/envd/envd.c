@@ -183,7 +183,7 @@ static const struct json_field envd_list_dir_request_table_fields[] = {
     { "path", JSON_STRING, O(envd_list_dir_request, path), JSON_OMIT_ZERO },
     { "depth", JSON_U64, O(envd_list_dir_request, depth), JSON_LAX_INT | JSON_OMIT_ZERO,
         .max = UINT32_MAX },
-    { "omitMetadata", JSON_BOOL, O(envd_list_dir_request, omit_metadata), JSON_OMIT_ZERO },
+    { "sandmuxBrief", JSON_BOOL, O(envd_list_dir_request, brief), JSON_OMIT_ZERO },
 };
 JSON_TABLE(envd_list_dir_request_table, envd_list_dir_request, .lax = true);
 

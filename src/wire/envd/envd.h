@@ -201,9 +201,9 @@ struct envd_path_request { /* Stat, MakeDir, Remove */
 struct envd_list_dir_request {
     char *path;
     uint64_t depth; /* 0: 1 */
-    /* Ours, unknown to E2B's envd, which skips it: the entries need no metadata. Looking for them
-     * is a system call for each file. */
-    bool omit_metadata;
+    /* Ours, unknown to E2B's envd, which skips it: the entries need no metadata, whose look-up is a
+     * system call for each file, and no permissions in letters. */
+    bool brief;
 };
 struct envd_move_request {
     char *source, *destination;

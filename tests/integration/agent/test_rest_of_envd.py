@@ -340,3 +340,11 @@ def test_a_file_is_bytes_for_those_who_do_not_ask_for_descriptors(agent):
     c.request("GET", "/files?path=/home/hostname", headers={"Sandmux-Descriptor": "1"})  # small: as bytes
     assert c.getresponse().read() == b"vm\n"
     c.close()
+
+
+def test_a_brief_list_for_the_gateway(agent):
+    agent.put("/tmp/brief/file", b"x", headers={"X-Metadata-Key": "value"})
+    full, = agent.unary(FS + "ListDir", {"path": "/tmp/brief"})[1]["entries"]
+    brief, = agent.unary(FS + "ListDir", {"path": "/tmp/brief", "sandmuxBrief": True})[1]["entries"]
+    assert full.pop("metadata") == {"key": "value"} and full.pop("permissions") == "-rw-r--r--"
+    assert brief == full
