@@ -2,7 +2,8 @@
  * leaves envd open unless it is asked to secure it; version 2 always secures it.
  *
  * A reply that may be repeated for an Idempotency-Key is kept without its tokens, which are derived
- * from the sandbox anew. */
+ * from the sandbox anew. Without such a key nobody can ask again: a sandbox whose client went away
+ * before it was told the id is deleted. */
 #include "frontends/e2b/internal.h"
 
 #include <arpa/inet.h>
@@ -250,6 +251,25 @@ static int take_key(struct create *c, struct smx_err *err)
     return c->key ? 0 : smx_err_oom(err);
 }
 
+static bool client_is_gone(const struct create *c)
+{
+    const struct io_fd *fd = http_fd(c->x);
+
+    return fd && (fd->ready & IO_HUP) != 0;
+}
+
+static void answer(struct create *c, struct sandbox *sb)
+{
+    struct smx_err err = { 0 };
+
+    if (c->key || !client_is_gone(c))
+        e2b_reply_sandbox(c->x, 201, sb);
+    else if (sandbox_delete(sb, &err) < 0)
+        e2b_fail_err(c->x, &err);
+    else
+        e2b_fail(c->x, 499, "the client went away; its sandbox was deleted");
+}
+
 static void handle(struct frontend *fe, struct http_exchange *x, bool v2)
 {
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
@@ -266,7 +286,7 @@ static void handle(struct frontend *fe, struct http_exchange *x, bool v2)
     if (r < 0)
         e2b_fail_err(x, &err);
     else if (sb)
-        e2b_reply_sandbox(x, 201, sb);
+        answer(&c, sb);
     smx_buf_done(&c.raw);
     smx_free(c.key);
     smx_free(c.dialect);

@@ -2,10 +2,12 @@
 field reports. Those that are one call are cases of tests/sdk."""
 import json
 import shutil
+import socket
 import subprocess
+import time
 
 import pytest
-from conftest import Daemon
+from conftest import Daemon, until
 from packages import SDK, Unavailable
 from sdkclients import BUILD, KEY, SANITIZED, sdk_env, url_settings
 
@@ -98,6 +100,29 @@ def test_field_report_16_another_key_is_an_authentication_error(locked, python, 
 @pytest.mark.skipif(SANITIZED, reason="600 processes at once are a test of the daemon as it is used")
 def test_field_report_24_hundreds_of_commands_at_once(daemon, python):
     assert python(daemon, str(SDK / "py" / "report_24.py")) == ["300", "300"]
+
+
+@pytest.mark.parametrize("key", [None, "kept-for-later"])
+def test_field_report_25_a_create_whose_client_left(daemon, key):
+    """Without a key nobody can ask for it again: it is deleted. With one, the client comes back for it."""
+    def listed():
+        reply = daemon.get("/v2/sandboxes", params={"metadata": "left=" + str(key)}, headers={"X-API-KEY": KEY})
+        return [item["sandboxID"] for item in reply.json()]
+    body = json.dumps({"templateID": "base", "metadata": {"left": str(key)}}).encode()
+    head = f"POST /v2/sandboxes HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\nContent-Type: application/json\r\n"
+    head += (f"Idempotency-Key: {key}\r\n" if key else "") + f"Content-Length: {len(body)}\r\n\r\n"
+    before = daemon.log().count("audit op=create")
+    with socket.create_connection(("127.0.0.1", daemon.port)) as s:
+        s.sendall(head.encode() + body)
+    until(lambda: daemon.log().count("audit op=create") > before, why="the create")
+    if key is None:
+        until(lambda: not listed(), why="its deletion")
+    else:
+        time.sleep(0.5)
+        assert daemon.post("/v2/sandboxes", data=body, headers={"X-API-KEY": KEY, "Content-Type": "application/json",
+                                                                "Idempotency-Key": key}).json()["sandboxID"] in listed()
+        for name in listed():
+            assert daemon.delete(f"/api/sandboxes/{name}").status_code == 204
 
 
 @pytest.mark.skipif(SANITIZED, reason="90 loops at once are a test of the daemon as it is used")

@@ -38,7 +38,7 @@ async def beside_a_loop():
 
 
 async def cancelled():
-    for patience in (0, 0.001, 0.003, 0.01):
+    for patience in (0, 0.001, 0.002, 0.003):  # before the reply can be there: then nobody could help
         task = asyncio.create_task(AsyncSandbox.create(metadata={"report": "25"}))
         await asyncio.sleep(patience)
         task.cancel()
