@@ -135,12 +135,34 @@ def test_no_end_is_kept_alive(client, cloud):
 
 
 def test_pause_instead_of_the_end(client, cloud):
-    reply = client.post("/api/sandboxes", json={"timeout_s": 2, "on_timeout": "pause"})
-    if reply.status_code == 422:
-        pytest.skip("the native API has no such field")
-    theirs = reply.json()["provider_id"]
-    until(lambda: client.get(f"/api/sandboxes/{theirs}").json()["state"] == "paused", 30)
-    assert client.delete(f"/api/sandboxes/{theirs}").status_code == 204
+    """Asked for at the E2B door of the first, which has its sandboxes at the second."""
+    made = client.post("/v2/sandboxes", json={"templateID": "base", "timeout": 2, "autoPause": True}, headers={"X-API-KEY": KEY})
+    assert made.status_code == 201, made.text
+    here = client.get(f"/api/sandboxes/{made.json()['sandboxID']}").json()
+    assert here["runtime"] == "e2b"
+    until(lambda: client.get(f"/api/sandboxes/{here['id']}").json()["state"] == "paused", 30)
+    assert cloud.get(f"/api/sandboxes/{here['provider_id']}").json()["state"] == "paused"
+    assert client.put(f"/api/sandboxes/{here['id']}", json={}).json()["state"] == "running"
+    assert client.delete(f"/api/sandboxes/{here['id']}").status_code == 204
+
+
+def test_pause_at_the_end_needs_nobody(cloud, make_daemon):
+    """The cloud was told: it pauses although we are gone."""
+    d = make_daemon(env=e2b_env(cloud.url))
+    made = d.post("/v2/sandboxes", json={"templateID": "base", "timeout": 3, "autoPause": True}, headers={"X-API-KEY": KEY}).json()
+    theirs = d.get(f"/api/sandboxes/{made['sandboxID']}").json()["provider_id"]
+    d.kill_all()
+    until(lambda: cloud.get(f"/api/sandboxes/{theirs}").json()["state"] == "paused", 30)
+    assert cloud.delete(f"/api/sandboxes/{theirs}").status_code == 204
+
+
+def test_the_proxy_of_the_environment_is_used(cloud, make_daemon):
+    proxy = fp.FaultProxy(cloud.port)
+    d = make_daemon(env=e2b_env(cloud.url, http_proxy=proxy.url, no_proxy=""))
+    assert d.get("/api/runtime/validate/e2b?live=1").json()["live"]["ok"]
+    assert proxy.requests and proxy.requests[0][1].startswith(cloud.url)
+    d.stop()
+    proxy.close()
 
 
 # --- restart
