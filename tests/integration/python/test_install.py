@@ -1,6 +1,8 @@
 """As a user installs it: pip from a source tree, the wheel with its programs, a daemon that is started by the first call."""
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -48,6 +50,11 @@ def end_daemon(venv, place, **env):
     until(lambda: not [p for p in pathlib.Path("/proc").iterdir() if p.name.isdigit() and runs_here(p, place)])
 
 
+def kept(place):
+    """A daemon whose state is in the place."""
+    return {"SANDMUX_STATE_DIR": str(place / "state")}
+
+
 def runs_here(process, place):
     try:
         return b"serve" in (process / "cmdline").read_bytes() and os.readlink(process / "cwd") == str(place)
@@ -64,12 +71,15 @@ def test_the_command_of_the_wheel(venv):
 def test_r48_a_daemon_is_started_by_the_first_call(venv, place):
     program = ("from sandbox import Sandbox, default_client\n"
                "with Sandbox.create() as box: print(box.process.exec('echo works').result, default_client().url)\n")
+    out = ""
     try:
         out = run(venv / "bin" / "python", "-c", program, cwd=place, PATH="/usr/bin:/bin")
         assert out.startswith("works\n") and "unix:/run/sandmux/sandmux-project-" in out
         assert run(venv / "bin" / "python", "-c", program, cwd=place, PATH="/usr/bin:/bin") == out  # it is still there
     finally:
         end_daemon(venv, place)
+        for project in re.findall(r"sandmux-project-(\w{16})\.sock", out):
+            shutil.rmtree(f"/var/lib/sandmux/projects/{project}", ignore_errors=True)
 
 
 DOTENVS = {
@@ -92,9 +102,9 @@ def test_r01_and_field_17_a_dotenv_with_every_oddity(venv, place, name):
                "i = m.get_runtime_info(); e = default_client().validate('e2b')['configuration']\n"
                "print(i['runtime'], e['e2b_template'], e['e2b_configured'])\n")
     try:
-        assert run(venv / "bin" / "python", "-c", program, cwd=place) == "local mine False\n"
+        assert run(venv / "bin" / "python", "-c", program, cwd=place, **kept(place)) == "local mine False\n"
     finally:
-        end_daemon(venv, place)
+        end_daemon(venv, place, **kept(place))
 
 
 @pytest.mark.root
@@ -103,13 +113,13 @@ def test_r01_the_real_environment_wins_and_an_edited_file_counts(venv, place):
                "print(default_client().validate('e2b')['configuration']['e2b_template'])\n")
     (place / ".env").write_text("E2B_TEMPLATE_ID=from-file\n")
     try:
-        assert run(venv / "bin" / "python", "-c", program, cwd=place, E2B_TEMPLATE_ID="from-environment") == "from-environment\n"
-        end_daemon(venv, place)
-        assert run(venv / "bin" / "python", "-c", program, cwd=place) == "from-file\n"
+        assert run(venv / "bin" / "python", "-c", program, cwd=place, **kept(place), E2B_TEMPLATE_ID="from-environment") == "from-environment\n"
+        end_daemon(venv, place, **kept(place))
+        assert run(venv / "bin" / "python", "-c", program, cwd=place, **kept(place)) == "from-file\n"
         (place / ".env").write_text("E2B_TEMPLATE_ID=edited\n")
-        until(lambda: run(venv / "bin" / "python", "-c", program, cwd=place) == "edited\n", why="the edited file does not count")
+        until(lambda: run(venv / "bin" / "python", "-c", program, cwd=place, **kept(place)) == "edited\n", why="the edited file does not count")
     finally:
-        end_daemon(venv, place)
+        end_daemon(venv, place, **kept(place))
 
 
 @pytest.mark.root
@@ -117,12 +127,12 @@ def test_r02_an_unknown_runtime_in_the_dotenv_is_warned_about(venv, place):
     (place / ".env").write_text("SANDBOX_RUNTIME=nonsense\n")
     program = "from sandbox.runtime_manager import runtime_manager as m\nimport logging\nlogging.basicConfig()\nprint(m.runtime)\n"
     try:
-        done = subprocess.run([venv / "bin" / "python", "-c", program], cwd=place, env=clean_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        done = subprocess.run([venv / "bin" / "python", "-c", program], cwd=place, env=clean_env(**kept(place)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         assert "Invalid runtime 'nonsense', defaulting to" in done.stderr and "sandbox.runtime" in done.stderr
     finally:
-        end_daemon(venv, place)
+        end_daemon(venv, place, **kept(place))
 
 
 def test_what_is_in_the_wheel(wheel):
