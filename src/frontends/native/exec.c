@@ -31,6 +31,7 @@ struct run {
     size_t n_in;
     struct io_fiber *feeder;
     struct io_event fed;
+    struct smx_buf *idle; /* empty while the stream is quiet, given back then; NULL none */
 };
 
 /* --- standard input --------------------------------------------------------------------------- */
@@ -101,6 +102,8 @@ static int run_await(struct run *r, struct provider_event *ev)
     e = provider_stream_next(r->stream, ev, quiet_ns, &r->err);
     if (e != -SMX_E_TIMEOUT)
         return e;
+    if (r->idle && r->idle->len == 0)
+        smx_buf_done(r->idle);
     http_trim(r->x);
     return provider_stream_next(r->stream, ev, r->deadline_ns, &r->err);
 }
@@ -360,6 +363,7 @@ static void answer_lines(struct run *r)
     int e;
 
     smx_buf_init(&l.line, 8 * LINE_MAX_BYTES);
+    r->idle = &l.line;
     e = run_lines(r, &l);
     run_end(r);
     if (e < 0)
