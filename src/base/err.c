@@ -159,5 +159,6 @@ int smx_err_oom(struct smx_err *err)
 
 void smx_err_clear(struct smx_err *err)
 {
-    memset(err, 0, sizeof *err);
+    if (err)
+        memset(err, 0, sizeof *err);
 }

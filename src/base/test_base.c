@@ -176,6 +176,9 @@ TEST(errors_carry_context_and_reason)
     ASSERT_STR(err.msg, "starting: opening 'x': No such file or directory");
     ASSERT_EQ(smx_code_from_name("timeout"), SMX_E_TIMEOUT);
     ASSERT_EQ(smx_err_set(NULL, SMX_E_BUSY, "no detail wanted"), -SMX_E_BUSY);
+    smx_err_clear(NULL);
+    smx_err_clear(&err);
+    ASSERT_EQ(err.code, SMX_OK);
 }
 
 TEST(map_finds_what_was_put_and_forgets_what_was_removed)

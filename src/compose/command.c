@@ -159,6 +159,7 @@ static int pump_event(struct pump *p, const struct provider_event *ev)
     switch (ev->kind) {
     case PROVIDER_EVENT_START:
         p->cmd->pid = ev->pid;
+        pulse(p->cmd);
         return 0;
     case PROVIDER_EVENT_STDOUT:
     case PROVIDER_EVENT_PTY:
@@ -451,8 +452,15 @@ int session_command_get(struct compose *c, struct sandbox *sb, const char *id, c
         err, SMX_E_PROCESS_NOT_FOUND, "command '%.32s' of session '%s' not found", command, s->id);
 }
 
-static int check_runs(const struct session_command *cmd, struct smx_err *err)
+/* Its caller has the command's id before the sandbox has said which process it is. */
+static int check_runs(struct session_command *cmd, uint64_t deadline, struct smx_err *err)
 {
+    int r = 0;
+
+    while (!cmd->ended && cmd->pid == 0 && r == 0)
+        r = io_event_wait(&cmd->pulse, deadline);
+    if (r < 0)
+        return smx_err_set(err, (enum smx_code) - r, "command '%s' does not start", cmd->id);
     if (!cmd->ended)
         return 0;
     return smx_err_set(err, SMX_E_STATE, "command '%s' has ended", cmd->id);
@@ -463,7 +471,7 @@ int session_command_input(struct sandbox *sb, struct session_command *cmd, const
 {
     uint64_t deadline = smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS);
     struct provider_box *box;
-    int r = check_runs(cmd, err);
+    int r = check_runs(cmd, deadline, err);
 
     if (r == 0)
         r = sandbox_use_begin(sb, &box, err);
@@ -471,8 +479,11 @@ int session_command_input(struct sandbox *sb, struct session_command *cmd, const
         return r;
     if (n > 0)
         r = provider_write_stdin(box, cmd->pid, /* tty= */ false, data, n, deadline, err);
-    if (r == 0 && eof)
+    if (r == 0 && eof) {
         r = provider_close_stdin(box, cmd->pid, deadline, err);
+        if (r == -SMX_E_PROCESS_NOT_FOUND && n > 0)
+            r = 0; /* what it got was enough for it */
+    }
     sandbox_use_end(sb);
     return r;
 }
@@ -480,14 +491,15 @@ int session_command_input(struct sandbox *sb, struct session_command *cmd, const
 int session_command_signal(
     struct sandbox *sb, struct session_command *cmd, int signo, struct smx_err *err)
 {
+    uint64_t deadline = smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS);
     struct provider_box *box;
-    int r = check_runs(cmd, err);
+    int r = check_runs(cmd, deadline, err);
 
     if (r == 0)
         r = sandbox_use_begin(sb, &box, err);
     if (r < 0)
         return r;
-    r = provider_signal(box, cmd->pid, signo, smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS), err);
+    r = provider_signal(box, cmd->pid, signo, deadline, err);
     sandbox_use_end(sb);
     return r;
 }

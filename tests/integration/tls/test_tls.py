@@ -8,11 +8,12 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 
 import pytest
 import requests
 
-from conftest import BUILD, PATIENCE_S, Daemon, until
+from conftest import BUILD, PATIENCE_S, SANITIZED, Daemon, until
 from domain import untouched_env
 
 SANDMUX = BUILD / "sandmux"
@@ -470,3 +471,70 @@ def test_global_options_may_stand_before_the_command(daemon):
     assert sandmux(f"--url={daemon.url}", "ps").returncode == 0
     out = sandmux("--no-such", "ps")
     assert out.returncode == 2 and "a command comes first" in out.stderr
+
+
+# --- libsandmux over https
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["sandbox", "process", "files", "session", "archive", "keys"])
+def test_the_examples_run_over_https(over, name):
+    program = BUILD / "examples" / f"example-{name}"
+    if not program.exists():
+        pytest.skip("the examples are not built")
+    out = subprocess.run([program], env=untouched_env(**over), capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0, out.stderr
+
+
+HANDLE = """
+import ctypes, os, sys, threading
+lib = ctypes.CDLL(sys.argv[1])
+lib.smx_request.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p]
+lib.smx_reply_free.argtypes = [ctypes.c_void_p]
+lib.smx_client_close.argtypes = [ctypes.c_void_p]
+client = ctypes.c_void_p()
+assert lib.smx_client_open(None, ctypes.byref(client), None) == 0
+def ask(n):
+    for _ in range(n):
+        reply = ctypes.c_void_p()
+        r = lib.smx_request(client, b"GET", b"/version", None, ctypes.byref(reply), None)
+        if r != 0:
+            failed.append(r)
+        else:
+            lib.smx_reply_free(reply)
+failed = []
+ask(1)
+child = os.fork()  # the parent's connection is kept: the child may not speak on it
+if child == 0:
+    ask(5)
+    os._exit(len(failed))
+threads = [threading.Thread(target=ask, args=(20,)) for _ in range(12)]
+[t.start() for t in threads]; [t.join() for t in threads]
+_, status = os.waitpid(child, 0)
+ask(3)
+lib.smx_client_close(client)
+print(len(failed), status)
+"""
+
+
+def test_one_handle_many_threads_and_a_child_over_https(over):
+    if SANITIZED:
+        pytest.skip("the interpreter is not built with the sanitizer")
+    library = BUILD / "libsandmux.so.0"
+    if not library.exists():
+        pytest.skip("the library is not built")
+    out = subprocess.run([sys.executable, "-c", HANDLE, library], env=untouched_env(**over), capture_output=True, text=True, timeout=PATIENCE_S)
+    assert out.stdout == "0 0\n", out.stderr
+
+
+def test_a_program_without_https_loads_no_openssl(https, over):
+    """It starts in a millisecond because of that."""
+    traced = "import ctypes, sys; lib = ctypes.CDLL(sys.argv[1]); c = ctypes.c_void_p(); " \
+             "print(lib.smx_client_open(None, ctypes.byref(c), None), 'libssl' in open('/proc/self/maps').read())"
+    library = BUILD / "libsandmux.so.0"
+    if SANITIZED or not library.exists():
+        pytest.skip("needs the plain library")
+    for url, loaded in ((https.url, "False"), (over["SANDMUX_URL"], "True")):
+        out = subprocess.run([sys.executable, "-c", traced, library], env=untouched_env(**{**over, "SANDMUX_URL": url}), capture_output=True,
+                             text=True, timeout=PATIENCE_S)
+        assert out.stdout == f"0 {loaded}\n", out.stderr
