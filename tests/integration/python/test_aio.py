@@ -155,6 +155,25 @@ def test_field_24_three_hundred_calls_at_once(client, box):
     asyncio.run(main())
 
 
+def test_field_24_over_fifty_sandboxes_and_by_threads(client):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sandbox import Sandbox
+    from sandbox.aio import AsyncSandbox
+    boxes = [Sandbox.create() for _ in range(50)]
+    try:
+        async def main():
+            twins = [AsyncSandbox(b) for b in boxes]
+            return await asyncio.gather(*(twins[i % 50].process.exec(f"sleep 4; echo {i}") for i in range(300)))
+        assert [g.result for g in asyncio.run(main())] == [f"{i}\n" for i in range(300)]
+        with ThreadPoolExecutor(300) as pool:
+            got = list(pool.map(lambda i: boxes[i % 50].process.exec(f"sleep 4; echo {i}").result, range(300)))
+        assert got == [f"{i}\n" for i in range(300)]
+    finally:
+        for b in boxes:
+            b.delete()
+
+
 def test_field_25_a_thread_pool_of_loops(client, daemon):
     """90 workers, each with a loop of its own: create, exec, delete."""
     from concurrent.futures import ThreadPoolExecutor
