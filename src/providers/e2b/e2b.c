@@ -516,7 +516,8 @@ static int e2b_attach(void *impl, const struct provider_info *info, const struct
     if (r < 0)
         return r;
     box->running = info->state != PROVIDER_BOX_PAUSED;
-    box->wanted_unix_ms = box->armed_unix_ms = info->expires_unix_ms;
+    if (box->running)
+        e2b_attached(box, info->expires_unix_ms);
     *ret_box = box;
     return 0;
 }

@@ -95,6 +95,8 @@ void e2b_info(const struct e2b_sandbox_detail *d, struct provider_info *ret);
 /* Seconds to ask for, so that it ends at that time; the keeper goes on from there. */
 int64_t e2b_timeout_s(struct e2b *e, int64_t expires_unix_ms);
 void e2b_armed(struct provider_box *box, int64_t expires_unix_ms);
+/* It was there already; it is to end then, and E2B is told so soon. */
+void e2b_attached(struct provider_box *box, int64_t expires_unix_ms);
 int e2b_set_deadline(
     struct provider_box *box, int64_t expires_unix_ms, uint64_t deadline, struct smx_err *err);
 void e2b_keeper_init(struct e2b *e);

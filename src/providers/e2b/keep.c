@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-enum { CALL_MS = 20000, ROUNDS_A_CHUNK = 4 };
+enum { CALL_MS = 20000, ROUNDS_A_CHUNK = 4, SOON_MS = 1000, RETRY_MS = 30000 };
 
 /* --- fibers of ours ------------------------------------------------------------------------ */
 
@@ -80,11 +80,25 @@ static bool is_due(const struct provider_box *box)
     return lives_longer(box) && box->armed_unix_ms - smx_now_unix_ms() < half;
 }
 
-static void arm_keeper(struct e2b *e)
+static void arm_keeper(struct e2b *e, uint64_t ms)
 {
     if (!e->keeping && !e->closing && e->keep.heap_index == SIZE_MAX &&
-        io_timer_arm(&e->keep, e->loop, smx_deadline_in_ms(e->chunk_s * 1000 / ROUNDS_A_CHUNK)) < 0)
+        io_timer_arm(&e->keep, e->loop, smx_deadline_in_ms(ms)) < 0)
         smx_error("no memory to keep sandboxes at E2B alive");
+}
+
+static uint64_t round_ms(const struct e2b *e)
+{
+    return e->chunk_s * 1000 / ROUNDS_A_CHUNK;
+}
+
+void e2b_attached(struct provider_box *box, int64_t expires_unix_ms)
+{
+    box->never = expires_unix_ms == 0;
+    box->wanted_unix_ms = expires_unix_ms;
+    box->armed_unix_ms = 0; /* whatever E2B knows: it is told anew */
+    io_timer_disarm(&box->e->keep);
+    arm_keeper(box->e, SMX_MIN((uint64_t)SOON_MS, round_ms(box->e)));
 }
 
 void e2b_armed(struct provider_box *box, int64_t expires_unix_ms)
@@ -93,7 +107,7 @@ void e2b_armed(struct provider_box *box, int64_t expires_unix_ms)
     box->wanted_unix_ms = expires_unix_ms;
     box->armed_unix_ms = smx_now_unix_ms() + 1000 * e2b_timeout_s(box->e, expires_unix_ms);
     if (lives_longer(box))
-        arm_keeper(box->e);
+        arm_keeper(box->e, round_ms(box->e));
 }
 
 static int ask(
@@ -109,16 +123,17 @@ static int ask(
     return e2b_call(e, &call, deadline, err);
 }
 
+/* One that is paused has no end there, and E2B says that it does not run; it may have been resumed
+ * behind our back. */
 int e2b_set_deadline(
     struct provider_box *box, int64_t expires_unix_ms, uint64_t deadline, struct smx_err *err)
 {
-    int r;
+    int r = ask(box->e, box->id, e2b_timeout_s(box->e, expires_unix_ms), deadline, err);
 
-    if (!box->running) { /* a paused one has no end there either */
-        e2b_armed(box, expires_unix_ms);
-        return 0;
-    }
-    r = ask(box->e, box->id, e2b_timeout_s(box->e, expires_unix_ms), deadline, err);
+    if (r == -SMX_E_SANDBOX_NOT_FOUND && !box->running)
+        r = 0;
+    else if (r == 0)
+        box->running = true;
     if (r == 0)
         e2b_armed(box, expires_unix_ms);
     return r;
@@ -137,7 +152,7 @@ static struct provider_box *find(struct e2b *e, const char *id)
     return NULL;
 }
 
-/* The box may go while E2B is asked. */
+/* The box may go while E2B is asked. False: no use going on now. */
 static bool extend(struct e2b *e, const struct provider_box *due)
 {
     char id[PROVIDER_ID_MAX + 1];
@@ -151,24 +166,28 @@ static bool extend(struct e2b *e, const struct provider_box *due)
     box = find(e, id);
     if (r < 0)
         smx_warn("the time out of sandbox '%s' at E2B was not extended: %s", id, err.msg);
-    else if (box)
+    if (box && r == 0) {
         e2b_armed(box, box->never ? 0 : box->wanted_unix_ms);
-    return r == 0;
+    } else if (box && r == -SMX_E_SANDBOX_NOT_FOUND) {
+        box->running = false;
+        box->envd.missing(&box->envd);
+    }
+    return r == 0 || r == -SMX_E_SANDBOX_NOT_FOUND;
 }
 
 static void keep(void *arg)
 {
     struct e2b *e = arg;
     struct provider_box *due;
-    bool more = false;
+    bool more = false, well = true;
 
-    while (!e->closing && (due = find(e, NULL)) && extend(e, due))
-        continue;
+    while (!e->closing && well && (due = find(e, NULL)))
+        well = extend(e, due);
     e->keeping = false;
     SMX_LIST_FOREACH(it, &e->boxes)
         more |= lives_longer(SMX_LIST_ENTRY(it, struct provider_box, all));
     if (more)
-        arm_keeper(e);
+        arm_keeper(e, well ? round_ms(e) : SMX_MIN((uint64_t)RETRY_MS, round_ms(e)));
 }
 
 static void on_timer(void *arg)
@@ -179,7 +198,7 @@ static void on_timer(void *arg)
     if (e2b_task(e, "e2b keeper", keep, e) == 0)
         return;
     e->keeping = false;
-    arm_keeper(e);
+    arm_keeper(e, RETRY_MS);
 }
 
 void e2b_keeper_init(struct e2b *e)

@@ -369,6 +369,32 @@ FIBER_TEST(lifetimes_are_kept_in_chunks)
     bench_end(&b);
 }
 
+/* After a restart of ours: one goes on for ever, one is gone. */
+FIBER_TEST(what_is_attached_is_kept_too)
+{
+    static const struct route routes[] = { { "POST /sandboxes/" ID "/timeout", 204, "", NULL,
+                                               NULL },
+        { "POST /sandboxes/igone/timeout", 404, "{\"code\":404,\"message\":\"no sandbox\"}", NULL,
+            NULL },
+        { "GET /sandboxes/igone", 404, "{\"code\":404,\"message\":\"no sandbox\"}", NULL, NULL },
+        REST };
+    struct provider_info there = { .provider_id = ID }, gone = { .provider_id = "igone" };
+    struct provider_box *box = NULL, *other = NULL;
+    struct bench b;
+
+    bench_begin(&b, routes, /* chunk_s= */ 2);
+    ASSERT_OK(provider_attach(b.p, &gone, NULL, 0, &other, &b.err), &b.err);
+    ASSERT_OK(provider_attach(b.p, &there, NULL, 0, &box, &b.err), &b.err);
+    for (int i = 0; i < 500 && (b.told.n == 0 || count(&b, ID "/timeout {\"timeout\":2}") < 2); i++)
+        io_sleep_until(smx_deadline_in_ms(20));
+    ASSERT_INT(count(&b, ID "/timeout {\"timeout\":2}"), >=, 2);
+    ASSERT_EQ(b.told.n, 1);
+    ASSERT_EQ(b.told.state, PROVIDER_BOX_GONE);
+    provider_detach(box);
+    provider_detach(other);
+    bench_end(&b);
+}
+
 FIBER_TEST(a_proxy_that_knows_no_such_sandbox_is_checked_up_on)
 {
     static const struct route routes[] = { { "POST /v2/sandboxes", 201, MADE, NULL, NULL },

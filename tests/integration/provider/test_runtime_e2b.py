@@ -171,11 +171,14 @@ def test_sandboxes_are_there_after_a_restart(cloud, make_daemon):
     d = make_daemon(env=e2b_env(cloud.url))
     box = d.create(name="stays")
     box.write_file("kept", b"bytes")
+    endless = d.create(timeout_s=0).get()["provider_id"]
+    before = end_at(cloud, endless)
     d.stop()
     d.start()
+    until(lambda: end_at(cloud, endless) > before, 30)  # it is kept alive by us, still
     assert box.read_file("kept") == b"bytes"
     assert d.put("/api/sandboxes/stays", json={}).json()["id"] == box.id
-    box.delete()
+    d.delete_all()
 
 
 def test_a_start_does_not_wait_for_a_cloud_that_is_away(make_daemon):
