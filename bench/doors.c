@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "bench.h"
 #include "core/core.h"
 #include "frontends/e2b/e2b.h"
@@ -192,6 +193,7 @@ int main(int argc, char **argv)
     struct smx_err err = { 0 };
     char path[128];
 
+    smx_log_init("doors", SMX_LOG_ERROR); /* a line a create would be measured, too */
     b.n = argc > 1 ? (size_t)bench_number(argv[1]) : 2000;
     for (int i = 0; i < DOORS * CALLS; i++)
         b.us[i / CALLS][i % CALLS] = calloc(b.n, sizeof(double));
