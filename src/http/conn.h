@@ -61,7 +61,7 @@ struct http_server {
     size_t nconns, nfibers;
     struct smx_map peers;
     struct io_event quiet; /* set while there are no connections and no accept fibers */
-    int spare_fd; /* given up for a moment to answer a client when descriptors are out */
+    int spare_fd;          /* given up for a moment to answer a client when descriptors are out */
     bool draining, freed;
     time_t stamp_time;
     size_t stamp_len;
