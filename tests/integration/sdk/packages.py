@@ -32,7 +32,7 @@ def run(command, **more):
     except (OSError, subprocess.TimeoutExpired) as e:
         raise Unavailable(f"{command[0]}: {e}") from e
     if done.returncode != 0:
-        raise Unavailable(f"{' '.join(map(str, command[:3]))} failed: {done.stdout.strip()[-300:]}")
+        raise Unavailable(f"{' '.join(map(str, command[:3]))} failed: {" ".join(done.stdout.split())[-300:]}")
     return done.stdout
 
 
@@ -43,15 +43,22 @@ class Packages:
         if self.build.name.endswith(("asan", "tsan")) and (normal / "sdk" / "js" / "installed").exists():
             self.build = normal
         self.top = self.build / "sdk"
+        self.failed = {}  # what could not be had is not asked for again
 
     def once(self, name, text, install):
         """Runs install(folder) unless the folder was made from the same text."""
+        if name in self.failed:
+            raise self.failed[name]
         folder, mark = self.top / name, hashlib.sha256(text.encode()).hexdigest()
         stamp = folder / "installed"
         if not stamp.exists() or stamp.read_text() != mark:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            install(folder)
+            try:
+                install(folder)
+            except Unavailable as e:
+                self.failed[name] = e
+                raise
             stamp.write_text(mark)
         return folder
 
@@ -77,8 +84,8 @@ class Packages:
 
         def install(folder):
             shutil.copy(manifest, folder)
-            run([*npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error"],
-                cwd=folder, env=env)
+            run([*npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error",
+                 "--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"], cwd=folder, env=env)
         return self.once("js", manifest.read_text(), install) / "node_modules"
 
     def py(self):
