@@ -121,6 +121,16 @@ static int run_await_or_kill(struct run *r, struct provider_event *ev)
     return run_await(r, ev);
 }
 
+/* Nobody needs what was asked once it runs, but for an input that is still being written. */
+static void forget_request(struct run *r)
+{
+    if (r->in)
+        return;
+    native_spec_done(&r->spec);
+    json_free(&native_exec_table, &r->req);
+    r->spec.process = (struct provider_process_spec){ .argv = NULL };
+}
+
 static int run_next(struct run *r, struct provider_event *ev)
 {
     int e = run_await_or_kill(r, ev);
@@ -130,6 +140,7 @@ static int run_next(struct run *r, struct provider_event *ev)
     if (ev->kind == PROVIDER_EVENT_START) {
         r->pid = ev->pid;
         native_log_start(r->use.sb, &r->spec, ev->pid);
+        forget_request(r);
         return feed_start(r);
     }
     if (ev->kind == PROVIDER_EVENT_END) {
