@@ -32,7 +32,8 @@ def run(command, **more):
     except (OSError, subprocess.TimeoutExpired) as e:
         raise Unavailable(f"{command[0]}: {e}") from e
     if done.returncode != 0:
-        raise Unavailable(f"{' '.join(map(str, command[:3]))} failed: {" ".join(done.stdout.split())[-300:]}")
+        said = " ".join(done.stdout.split())[-300:]
+        raise Unavailable(f"{' '.join(map(str, command[:3]))} failed: {said}")
     return done.stdout
 
 
