@@ -14,7 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 
-enum { KEPT_CONNECTIONS = 64 };
+enum { KEPT_CONNECTIONS = 64, KEEPALIVE_IDLE_S = 30, KEEPALIVE_STEP_S = 10 };
 
 struct watched { /* a socket of curl's */
     struct fetch_multi *multi;
@@ -171,7 +171,9 @@ static int prepare(struct fetch *f, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)FETCH_CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L); /* a peer that vanished is noticed */
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_STEP_S);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     return r == CURLE_OK ? 0 : -SMX_E_NO_MEMORY;
 }

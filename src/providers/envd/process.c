@@ -14,6 +14,7 @@ enum {
     FIELDS_MAX = 1024,
     DRAIN_MS = 2000,
     KEEP_BUFFER_MS = 50,
+    START_GRACE_MS = 10000, /* beyond a process's own limit nobody waits for its start */
     INPUT_PIECE = 256 * 1024
 };
 
@@ -371,6 +372,8 @@ int envd_start(struct provider_box *box, const struct provider_process_spec *spe
     while (spec->argv[n + 1])
         n++;
     req.process.args = (struct json_strings){ .v = (char **)(uintptr_t)(spec->argv + 1), .n = n };
+    if (spec->timeout_ms)
+        deadline = SMX_MIN(deadline, smx_deadline_in_ms(spec->timeout_ms + START_GRACE_MS));
     return open_stream(b, ENVD_PROCESS_START, envd_user(b, spec->user), spec->timeout_ms,
         &envd_start_request_table, &req, ret, deadline, err);
 }
