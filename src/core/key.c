@@ -239,6 +239,8 @@ int core_key_create(struct core *c, const char *name, struct core_key *ret,
     smx_strcpy(row.name, sizeof row.name, name);
     snprintf(row.prefix, sizeof row.prefix, "%.8s...", secret);
     r = store_key_put(c->store, &row, err);
+    smx_info("audit op=key.create key=%s result=%s", row.id,
+        r == 0 ? "ok" : smx_code_name((enum smx_code) - r));
     if (r == 0 && remember(c, &row, &e) < 0)
         r = smx_err_oom(err);
     if (r == 0) {
@@ -279,6 +281,7 @@ int core_key_revoke(struct core *c, const char *id, struct smx_err *err)
 
     if (r < 0)
         return r;
+    smx_info("audit op=key.revoke key=%s result=ok", id);
     while ((e = smx_map_next(&c->keys, &pos))) {
         if (smx_streq(e->row.id, id)) {
             smx_map_remove(&c->keys, e->hash);
