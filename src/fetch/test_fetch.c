@@ -29,10 +29,10 @@ struct peer {
 
 static const char *reply_of(const struct server *s, unsigned n)
 {
-    n = SMX_MIN(n, (unsigned)REPLIES_MAX - 1);
-    while (n > 0 && !s->replies[n])
-        n--;
-    return s->replies[n];
+    for (unsigned i = SMX_MIN(n, (unsigned)REPLIES_MAX - 1); i > 0; i--)
+        if (s->replies[i])
+            return s->replies[i];
+    return s->replies[0];
 }
 
 /* A whole request, by its Content-Length; false at the end of the connection. */
