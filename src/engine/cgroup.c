@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -23,7 +24,14 @@
 #include "base/random.h"
 #include "base/str.h"
 
-enum { NODE_MAX = 8192, PATH_SIZE = 128, LINE_SIZE = 2048, PIDS_MAX = 256 * 1024 };
+enum {
+    NODE_MAX = 8192,
+    PATH_SIZE = 128,
+    LINE_SIZE = 2048,
+    PIDS_MAX = 256 * 1024,
+    DYNMODS_TRIES = 10,
+    DYNMODS_WAIT_NS = 20 * 1000 * 1000
+};
 
 struct controller {
     const char *name;
@@ -192,16 +200,34 @@ static const char *layout_of(const struct cgroups *cg)
     return cg->n == 1 ? "v2" : "hybrid";
 }
 
-static int hold_dynmods(void)
+/* *ret_again: the kernel knows the option and did not take it now. */
+static int try_dynmods(bool *ret_again)
 {
     SMX_CLEANUP(smx_closep) int fs = fsopen("cgroup", FSOPEN_CLOEXEC);
 
+    *ret_again = false;
     if (fs < 0 || fsconfig(fs, FSCONFIG_SET_FLAG, "none", NULL, 0) < 0 ||
         fsconfig(fs, FSCONFIG_SET_STRING, "name", "sandmux", 0) < 0 ||
-        fsconfig(fs, FSCONFIG_SET_FLAG, "favordynmods", NULL, 0) < 0 ||
-        fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        fsconfig(fs, FSCONFIG_SET_FLAG, "favordynmods", NULL, 0) < 0)
+        return -1;
+    *ret_again = true;
+    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return -1;
     return fsmount(fs, FSMOUNT_CLOEXEC, 0);
+}
+
+/* The hierarchy of an engine that has just ended may still be on its way out. */
+static int hold_dynmods(void)
+{
+    bool again = true;
+    int fd = -1;
+
+    for (unsigned i = 0; i < DYNMODS_TRIES && again && fd < 0; i++) {
+        if (i > 0)
+            nanosleep(&(struct timespec){ .tv_nsec = DYNMODS_WAIT_NS }, NULL);
+        fd = try_dynmods(&again);
+    }
+    return fd;
 }
 
 int cgroups_init(struct cgroups *cg, const char *instance, struct smx_err *err)
