@@ -19,8 +19,17 @@ static const struct json_field e2b_kept_table_fields[] = {
 };
 JSON_TABLE(e2b_kept_table, e2b_kept, .lax = true);
 
+/* Its time is over; the registry hears of it a moment after the data plane is gone. */
+static bool has_expired(const struct sandbox *sb)
+{
+    return sb->on_timeout == SANDBOX_KILL && sb->expires_unix_ms != 0 &&
+           sb->expires_unix_ms <= smx_now_unix_ms();
+}
+
 bool e2b_state_of(const struct sandbox *sb, enum e2b_state *ret)
 {
+    if (has_expired(sb))
+        return false;
     switch (sb->state) {
     case SANDBOX_RUNNING:
     case SANDBOX_PAUSING:

@@ -232,6 +232,27 @@ FIBER_TEST(what_is_being_deleted_is_not_there)
     expect(&s, 200, "\"state\":\"running\"");
 }
 
+/* The data plane may be gone before the registry hears of it, or the runtime does not let go of it.
+ */
+FIBER_TEST(what_is_past_its_time_is_not_there)
+{
+    SITE(s);
+    SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
+    char id[SMX_ID_LEN + 1];
+
+    s.f.cloud.fault[FAKE_KILL] = (struct fake_fault){ .times = 100, .code = SMX_E_UNAVAILABLE };
+    ASSERT_OK(
+        ask(&s, H1_POST, "/v2/sandboxes", "{\"templateID\":\"base\",\"timeout\":1}"), &s.f.err);
+    id_of(&s, id);
+    ASSERT_OK(core_find(s.f.core, id, &sb, &s.f.err), &s.f.err);
+    while (sb->expires_unix_ms > smx_now_unix_ms() || sb->state != SANDBOX_RUNNING)
+        io_sleep_until(in_ms(5));
+    on_one(&s, H1_GET, id, "", NULL);
+    expect(&s, 404, "doesn't exist");
+    ASSERT_OK(ask(&s, H1_GET, "/v2/sandboxes", NULL), &s.f.err);
+    expect(&s, 200, "[]");
+}
+
 /* The server died after the sandbox was made and before the reply was kept: the same request finds
  * it, with the token that it would have had. */
 FIBER_TEST(a_create_that_was_interrupted_is_found_by_its_key)
