@@ -419,9 +419,9 @@ int sandbox_delete_locked(struct sbx *b, const char *reason, struct smx_err *err
     if (!b->rt->provider)
         return not_attached(b, err);
     io_shield_begin();
-    lifetime_suspend(b);
-    if (from != SANDBOX_DELETING)
+    if (from != SANDBOX_DELETING) /* and until then it shows when it ends */
         sandbox_move(b, SANDBOX_DELETING, reason, MOVE_FACT, &ignored);
+    lifetime_suspend(b);
     r = provider_kill(
         b->rt->provider, b->pub.provider_id, smx_deadline_in_ms(CHANGE_TIMEOUT_MS), err);
     if (r == 0) {
@@ -500,12 +500,12 @@ void sandbox_follow(struct sbx *b, enum provider_box_state state, const char *re
         follow_to(b, SANDBOX_STOPPED, reason);
         break;
     case PROVIDER_BOX_GONE:
-        lifetime_suspend(b);
         if (b->pub.state != SANDBOX_DELETING && b->pub.state != SANDBOX_CREATING) {
             struct smx_err err = { 0 };
 
             sandbox_move(b, SANDBOX_DELETING, reason, MOVE_FACT, &err);
         }
+        lifetime_suspend(b);
         forget(b, *reason ? reason : "lost");
         break;
     case PROVIDER_BOX_UNKNOWN:
