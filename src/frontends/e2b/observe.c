@@ -167,7 +167,7 @@ static int collect(struct sandbox *sb, struct lines *ret, struct smx_err *err)
     if (!ret->v)
         return smx_err_oom(err);
     while (ret->n < SANDBOX_LOG_LINES &&
-           sandbox_log_next(sb, &seq, &ret->v[ret->n], /* deadline= */ 0, &end) == 0)
+           sandbox_log_next(sb, &seq, &ret->v[ret->n], /* deadline_ns= */ 0, &end) == 0)
         ret->n++;
     return 0;
 }

@@ -258,9 +258,10 @@ class Engine:
         for seq in seqs:
             self.gate.wait(seq)
         until(lambda: self.list() == [] and self.directories() == [])
-        left = [g for g in self.groups() if not g.endswith(self.instance)] + self.mounts()
-        left += [p for p in self.processes() if p != self.process.pid and parent(p) != self.process.pid]
-        assert not left, f"left on the host: {left}"
+        def left():
+            groups = [g for g in self.groups() if not g.endswith(self.instance)]
+            return groups + self.mounts() + [p for p in self.processes() if p != self.process.pid and parent(p) != self.process.pid]
+        until(lambda: not left(), left)
         self.gate.events.clear()
 
     def force(self):
@@ -349,8 +350,10 @@ def parent(pid):
         return None
 
 
-def until(condition, timeout=20):
+def until(condition, shown=lambda: "", timeout=20):
+    """Waits for a true value and returns it; what is shown says why it did not come."""
     deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited in vain {shown()}"
         time.sleep(0.01)
+    return value

@@ -6,6 +6,8 @@ import resource
 
 import pytest
 
+from engineclient import until
+
 pytestmark = pytest.mark.root
 
 SPEC = {"memory_mib": 96, "cpu_milli": 700, "pids": 77, "disk_mib": 345}
@@ -88,8 +90,7 @@ def test_no_process_outlives_its_sandbox(shared):
     """Not one that left its session, its parent and its process group."""
     id = shared.create()["id"]
     shared.run(id, "for i in 1 2 3 4 5; do (setsid sh -c 'sleep 1000 & sleep 1000' &) ; done; true")
-    inside = [p for p in shared.processes() if id in pathlib.Path(f"/proc/{p}/cgroup").read_text()]
-    assert len(inside) >= 11
+    inside = until(lambda: len(p := [p for p in shared.processes() if id in pathlib.Path(f"/proc/{p}/cgroup").read_text()]) >= 11 and p)
     shared.call("delete", id=id)
     assert not [p for p in inside if os.path.exists(f"/proc/{p}") and id in pathlib.Path(f"/proc/{p}/cgroup").read_text()]
 

@@ -182,7 +182,7 @@ def test_what_the_agent_is_started_from_cannot_be_read(make_engine):
     assert os.stat(f"/proc/{pid}/exe").st_mode & 0o777 == 0o511
     for name in ("oom_score_adj", "environ", "mem", "fd"):
         assert os.stat(f"/proc/{pid}/{name}").st_uid == 0
-    assert pathlib.Path(f"/proc/{pid}/comm").read_text() == "sandmux-agent\n"
+    until(lambda: pathlib.Path(f"/proc/{pid}/comm").read_text() == "sandmux-agent\n")
 
 
 def test_commands_are_killed_before_the_agent(make_engine):
