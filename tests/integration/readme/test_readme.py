@@ -37,6 +37,8 @@ def test_block(daemon, name, text):
     assert got.returncode == 0, got.stdout + got.stderr
     if name in ("run", "curl"):
         assert "42" in got.stdout
+    if name == "sessions":
+        assert "/usr\n5\n" in got.stdout
     if name == "keep":
         assert got.stdout.count("hello") >= 2 and "demo" in got.stdout
 
