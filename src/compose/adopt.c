@@ -1,6 +1,8 @@
 /* adopt.c - what an earlier gateway left in a sandbox: the directories of sessions, and their
  * commands that still run, which carry "session/<session>/<command>" as their tag. Output from then
- * on is read; what was written meanwhile is lost, as it is for everybody who is not connected. */
+ * on is read; what was written meanwhile is lost, as it is for everybody who is not connected. The
+ * sandbox writes where it likes: directories beyond SESSIONS_MAX are not looked at, and take
+ * nothing from the others. */
 #include "compose/internal.h"
 
 static struct session *find(struct sandbox_sessions *ss, const char *id, size_t n)
@@ -22,7 +24,7 @@ static int adopt_dirs(struct sandbox_sessions *ss, struct provider_box *box, str
 
     if (r == -SMX_E_FILE_NOT_FOUND || r == -SMX_E_INVALID)
         return 0;
-    for (size_t i = 0; i < list.n && r == 0; i++) {
+    for (size_t i = 0; i < list.n && r == 0 && ss->n < SESSIONS_MAX; i++) {
         const struct provider_file *f = &list.v[i];
         struct session *s;
 

@@ -98,7 +98,7 @@ def test_errexit_ends_the_command_and_is_kept(session):
 def test_a_syntax_error_is_the_commands_own(any_shell):
     any_shell.run("V=1")
     done = any_shell.run('echo "unterminated')
-    assert done["exit_code"] == 2 and "nterminated" in done["stderr"] or "matching" in done["stderr"]
+    assert done["exit_code"] == 2 and ("nterminated" in done["stderr"] or "matching" in done["stderr"]), done
     assert any_shell.out("echo $V") == "1\n"
 
 
@@ -194,7 +194,7 @@ def test_a_command_out_of_time_is_killed_and_the_session_goes_on(session):
 def test_a_command_is_signalled(session):
     begun = session.run("sleep 300", **{"async": True})
     assert session.daemon.delete(f"{session.path}/commands/{begun['cmd_id']}", params={"signal": "TERM"}).status_code == 204
-    assert session.ended(begun["cmd_id"])["exit_code"] in (143, 0, 137)
+    assert session.ended(begun["cmd_id"])["exit_code"] == 143
 
 
 def test_commands_wait_for_their_turn(session):
@@ -277,6 +277,18 @@ def test_many_sessions_of_many_commands_leave_nothing(daemon, sandbox):
 
 
 # --- bad input
+
+
+def test_more_directories_than_sessions_do_not_lock_the_sandbox_out(fresh_daemon):
+    """The sandbox may write what it likes where sessions are looked for."""
+    sandbox = fresh_daemon.create()
+    sandbox.exec("mkdir -p -m 1777 /tmp/.sandmux; cd /tmp/.sandmux; for i in $(seq 1100); do mkdir d$i; done")
+    os.kill(fresh_daemon.pid_of("sandmux-gateway"), signal.SIGKILL)
+    listed = until(lambda: (r := fresh_daemon.get(f"{sandbox.path}/sessions")).status_code == 200 and r.json()["sessions"])
+    assert len(listed) == 1024
+    assert fresh_daemon.post(f"{sandbox.path}/sessions", json={"id": "one-more"}).status_code == 429
+    assert fresh_daemon.delete(f"{sandbox.path}/sessions/{listed[0]}").status_code == 204
+    assert fresh_daemon.post(f"{sandbox.path}/sessions", json={"id": "one-more"}).status_code == 201
 
 
 @pytest.mark.parametrize("body, field", [
