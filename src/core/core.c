@@ -9,40 +9,9 @@ enum { MAINTENANCE_MS = 1000, PRUNE_EVERY = 3600 };
 
 /* --- background fibers --------------------------------------------------------------------- */
 
-struct task {
-    struct smx_list link;
-    struct io_fiber *fiber;
-    struct core *core;
-    io_fiber_fn *fn;
-    void *arg;
-};
-
-static void run_task(void *arg)
-{
-    SMX_CLEANUP(smx_freep) struct task *t = arg;
-
-    t->fn(t->arg);
-    smx_list_del(&t->link);
-    if (smx_list_empty(&t->core->tasks))
-        io_event_set(&t->core->no_tasks);
-}
-
 int core_task(struct core *c, const char *name, io_fiber_fn *fn, void *arg)
 {
-    struct task *t = c->closing ? NULL : smx_alloc(sizeof *t);
-    int r;
-
-    if (!t)
-        return c->closing ? -SMX_E_CANCELLED : -SMX_E_NO_MEMORY;
-    *t = (struct task){ .core = c, .fn = fn, .arg = arg };
-    r = io_fiber_spawn(c->loop, name, run_task, t, &t->fiber, /* err= */ NULL);
-    if (r < 0) {
-        smx_free(t);
-        return r;
-    }
-    smx_list_add(&c->tasks, &t->link);
-    io_event_clear(&c->no_tasks);
-    return 0;
+    return io_tasks_start(&c->tasks, c->loop, name, fn, arg);
 }
 
 static bool has_dirty(const struct core *c)
@@ -224,10 +193,8 @@ static void init(struct core *c, const struct core_config *cfg)
     smx_map_init(&c->by_name);
     smx_map_init(&c->keys);
     smx_list_init(&c->all);
-    smx_list_init(&c->tasks);
+    io_tasks_init(&c->tasks);
     io_event_init(&c->events.pulse);
-    io_event_init(&c->no_tasks);
-    io_event_set(&c->no_tasks);
     io_event_init(&c->stop);
     c->n_rt = cfg->n_runtimes;
     for (size_t i = 0; i < c->n_rt; i++) {
@@ -326,10 +293,7 @@ void core_close(struct core *c)
     io_event_set(&c->events.pulse);
     io_event_clear(&c->events.pulse);
     io_shield_begin();
-    SMX_LIST_FOREACH(it, &c->tasks)
-        io_fiber_cancel(SMX_LIST_ENTRY(it, struct task, link)->fiber);
-    if (!smx_list_empty(&c->tasks))
-        io_event_wait(&c->no_tasks, SMX_FOREVER);
+    io_tasks_end(&c->tasks);
     drop_sandboxes(c);
     for (size_t i = 0; i < c->n_rt; i++) {
         provider_close(c->rt[i].provider);

@@ -75,9 +75,8 @@ struct core {
     struct evp_mac_ctx_st *mac; /* of OpenSSL, keyed with secret */
     char instance[33];
     bool closing;
-    struct smx_list tasks; /* fibers of ours */
-    struct io_event no_tasks;
-    struct io_event stop; /* set at close */
+    struct io_tasks tasks; /* fibers of ours */
+    struct io_event stop;  /* set at close */
 };
 
 struct samples {

@@ -92,6 +92,19 @@ int io_sem_acquire(struct io_sem *s, uint64_t deadline_ns); /* [parks] */
 bool io_sem_try(struct io_sem *s);
 void io_sem_release(struct io_sem *s);
 
+/* Fibers that end together: what an object runs in the background. Embed it. */
+struct io_tasks {
+    struct smx_list list;
+    struct io_event none;
+    bool ended;
+};
+void io_tasks_init(struct io_tasks *g);
+/* Starts one; arg is handed to fn, which frees it. When it cannot be started fn is not called and
+ * the caller keeps arg: -SMX_E_CANCELLED once the group is ended, -SMX_E_NO_MEMORY. */
+int io_tasks_start(
+    struct io_tasks *g, struct io_loop *loop, const char *name, io_fiber_fn *fn, void *arg);
+void io_tasks_end(struct io_tasks *g); /* [parks] cancels all, waits, takes no more */
+
 /* A non-blocking descriptor on the loop, registered edge-triggered once. Embed it; at most one
  * fiber reads and one writes at a time (others may wait for IO_HUP). */
 struct io_fd {

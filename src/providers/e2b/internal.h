@@ -29,8 +29,7 @@ struct e2b {
     bool old_create, old_connect, old_list; /* the server has no version 2 of these routes */
     bool keeping, closing;
     struct io_timer keep;
-    struct smx_list tasks; /* fibers of ours */
-    struct io_event no_tasks;
+    struct io_tasks tasks; /* fibers of ours */
 };
 
 struct port_fields {

@@ -11,50 +11,16 @@ enum { CALL_MS = 20000, ROUNDS_A_CHUNK = 4, SOON_MS = 1000, RETRY_MS = 30000 };
 
 /* --- fibers of ours ------------------------------------------------------------------------ */
 
-struct task {
-    struct smx_list link;
-    struct io_fiber *fiber;
-    struct e2b *e;
-    io_fiber_fn *fn;
-    void *arg;
-};
-
-static void run_task(void *arg)
-{
-    SMX_CLEANUP(smx_freep) struct task *t = arg;
-
-    t->fn(t->arg);
-    smx_list_del(&t->link);
-    if (smx_list_empty(&t->e->tasks))
-        io_event_set(&t->e->no_tasks);
-}
-
 int e2b_task(struct e2b *e, const char *name, io_fiber_fn *fn, void *arg)
 {
-    struct task *t = e->closing ? NULL : smx_alloc(sizeof *t);
-    int r;
-
-    if (!t)
-        return e->closing ? -SMX_E_CANCELLED : -SMX_E_NO_MEMORY;
-    *t = (struct task){ .e = e, .fn = fn, .arg = arg };
-    r = io_fiber_spawn(e->loop, name, run_task, t, &t->fiber, /* err= */ NULL);
-    if (r < 0) {
-        smx_free(t);
-        return r;
-    }
-    smx_list_add(&e->tasks, &t->link);
-    io_event_clear(&e->no_tasks);
-    return 0;
+    return io_tasks_start(&e->tasks, e->loop, name, fn, arg);
 }
 
 void e2b_tasks_end(struct e2b *e)
 {
     e->closing = true;
     io_timer_disarm(&e->keep);
-    SMX_LIST_FOREACH(it, &e->tasks)
-        io_fiber_cancel(SMX_LIST_ENTRY(it, struct task, link)->fiber);
-    if (!smx_list_empty(&e->tasks))
-        io_event_wait(&e->no_tasks, SMX_FOREVER);
+    io_tasks_end(&e->tasks);
 }
 
 /* --- time outs ----------------------------------------------------------------------------- */
@@ -205,7 +171,5 @@ void e2b_keeper_init(struct e2b *e)
 {
     smx_list_init(&e->boxes);
     io_timer_init(&e->keep, on_timer, e);
-    smx_list_init(&e->tasks);
-    io_event_init(&e->no_tasks);
-    io_event_set(&e->no_tasks);
+    io_tasks_init(&e->tasks);
 }
