@@ -137,7 +137,7 @@ def test_processes_exhausted(inside):
     assert inside.request("GET", "/health")[0] == 204
     assert inside.signal(pid) == (200, {})
     assert Result(s).end["status"] == "signal: killed"
-    assert engineclient.until(lambda: inside.run("true").end) is None
+    assert engineclient.until(lambda: inside.run("true").end)["status"] == "exit status 0"
 
 
 def test_the_sandbox_knows_its_name(inside):
