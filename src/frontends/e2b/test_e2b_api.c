@@ -1,21 +1,7 @@
 /* test_e2b_api.c - E2B's control plane over a socket pair and a runtime in memory that fails as it
  * is told: statuses, the one shape of errors, and what clients are told to repeat. */
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "core/test_core.h"
 #include "frontends/e2b/internal.h"
-#include "http/client.h"
-
-struct site {
-    struct fixture f;
-    struct frontend fe;
-    struct http_server *server;
-    struct http_client client;
-    struct smx_buf body;
-    int status;
-    char again[16]; /* Should-Retry */
-};
+#include "frontends/test_site.h"
 
 static void handler(struct http_exchange *x, void *ctx)
 {
@@ -24,74 +10,6 @@ static void handler(struct http_exchange *x, void *ctx)
     http_set_data(x, &req);
     e2b_handle(ctx, x);
     http_set_data(x, NULL);
-}
-
-static int site_open(struct site *s)
-{
-    struct http_server_config cfg = { .handler = handler, .ctx = &s->fe };
-    int fds[2], r = fixture_open(&s->f);
-
-    if (r < 0)
-        return r;
-    s->fe = (struct frontend){ .loop = io_loop_self(),
-        .core = s->f.core,
-        .domains = { "localhost" },
-        .daemon_uid = geteuid() };
-    smx_list_init(&s->fe.endless);
-    r = http_server_new(io_loop_self(), &cfg, &s->server, &s->f.err);
-    if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-        r = -SMX_E_IO;
-    if (r == 0)
-        r = http_server_serve_fd(s->server, fds[0], "unix", &s->f.err);
-    return r < 0 ? r : http_client_init(&s->client, fds[1], &s->f.err);
-}
-
-static void site_done(struct site *s)
-{
-    http_client_done(&s->client);
-    if (s->server) {
-        http_server_drain(s->server, smx_deadline_in_ms(1000));
-        http_server_free(s->server);
-    }
-    smx_buf_done(&s->body);
-    fixture_done(&s->f);
-}
-#define SITE(s)                                   \
-    SMX_CLEANUP(site_done) struct site s = { 0 }; \
-    fixture_init(&s.f);                           \
-    s.client.fd.fd = -1;                          \
-    smx_buf_init(&s.body, 64 * 1024 * 1024);      \
-    ASSERT_OK(site_open(&s), &s.f.err)
-
-static int ask_with(struct site *s, enum h1_method method, const char *target, const char *field,
-    const char *value, const char *body)
-{
-    struct h1_head head = { 0 };
-    struct smx_view again;
-    struct smx_buf fields;
-    int r;
-
-    smx_buf_init(&fields, 4096);
-    h1_write_field(&fields, "Host", SMX_VIEW("localhost"));
-    if (field)
-        h1_write_field(&fields, field, smx_view_of(value));
-    r = http_client_send_all(&s->client, method, smx_view_of(target), &fields, body ? body : "",
-        body ? strlen(body) : 0, &s->f.err);
-    if (r == 0)
-        r = http_client_head(&s->client, &head, smx_deadline_in_ms(10000), &s->f.err);
-    s->status = head.status;
-    again = r < 0 ? SMX_VIEW("") : h1_get(&head, "Should-Retry");
-    smx_view_copy(s->again, sizeof s->again, again.p ? again : SMX_VIEW(""));
-    smx_buf_reset(&s->body);
-    if (r == 0)
-        r = http_client_read_all(&s->client, &s->body, smx_deadline_in_ms(10000), &s->f.err);
-    smx_buf_done(&fields);
-    return r;
-}
-
-static int ask(struct site *s, enum h1_method method, const char *target, const char *body)
-{
-    return ask_with(s, method, target, /* field= */ NULL, /* value= */ NULL, body);
 }
 
 /* The body says the same as the status line. */
@@ -124,7 +42,7 @@ FIBER_TEST(what_a_runtime_says_has_a_status)
         { SMX_E_INTERNAL, 500, "false" }, { SMX_E_NO_MEMORY, 503, "true" },
         { SMX_E_UNSUPPORTED, 501, "false" }, { SMX_E_FORBIDDEN, 403, "" },
         { SMX_E_TEMPLATE_NOT_FOUND, 404, "" }, { SMX_E_INVALID, 400, "" } };
-    SITE(s);
+    SITE(s, handler, NULL);
 
     for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
         s.f.cloud.fault[FAKE_CREATE] = (struct fake_fault){ .times = 1, .code = cases[i].code };
@@ -164,7 +82,7 @@ FIBER_TEST(a_change_that_fails_leaves_what_was)
         const char *tail, *body;
     } cases[] = { { FAKE_PAUSE, "/pause", "{}" }, { FAKE_STOP, "/pause", "{\"memory\":false}" },
         { FAKE_KILL, "", NULL } };
-    SITE(s);
+    SITE(s, handler, NULL);
     char id[SMX_ID_LEN + 1];
 
     ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
@@ -191,7 +109,7 @@ FIBER_TEST(a_change_that_fails_leaves_what_was)
 
 FIBER_TEST(what_a_runtime_cannot_do_is_501)
 {
-    SITE(s);
+    SITE(s, handler, NULL);
 
     s.f.cloud.capabilities &= ~PROVIDER_BIT(PROVIDER_PAUSE_RESUME);
     ASSERT_OK(
@@ -210,7 +128,7 @@ static void kill_fiber(void *arg)
 
 FIBER_TEST(what_is_being_deleted_is_not_there)
 {
-    SITE(s);
+    SITE(s, handler, NULL);
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
     char id[SMX_ID_LEN + 1];
 
@@ -236,7 +154,7 @@ FIBER_TEST(what_is_being_deleted_is_not_there)
  */
 FIBER_TEST(what_is_past_its_time_is_not_there)
 {
-    SITE(s);
+    SITE(s, handler, NULL);
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
     char id[SMX_ID_LEN + 1];
 
@@ -263,7 +181,7 @@ FIBER_TEST(a_create_that_was_interrupted_is_found_by_its_key)
         .timeout_s = 300,
         .idempotency_scope = scope,
         .idempotency_key = key };
-    SITE(s);
+    SITE(s, handler, NULL);
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
     struct core_idem_reply reply = { 0 };
     char id[SMX_ID_LEN + 1], again[SMX_ID_LEN + 1];
@@ -291,7 +209,7 @@ FIBER_TEST(a_create_that_was_interrupted_is_found_by_its_key)
  */
 FIBER_TEST(no_memory_at_any_moment)
 {
-    SITE(s);
+    SITE(s, handler, NULL);
     unsigned failed = 0;
 
     for (unsigned n = 1; n < 250; n += 3) {

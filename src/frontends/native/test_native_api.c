@@ -1,24 +1,10 @@
 /* test_native_api.c - handlers of the native API over a socket pair and a runtime in memory:
  * routes, shapes of errors, statuses, idempotency, exec in both forms, files, guard of peers. */
-#include <sys/socket.h>
-
 #include "base/fd.h"
-#include "core/test_core.h"
 #include "frontends/native/content.h"
 #include "frontends/native/exec.h"
 #include "frontends/native/native.h"
-#include "http/client.h"
-
-struct site {
-    struct fixture f;
-    struct frontend fe;
-    struct http_server *server;
-    struct http_client client;
-    struct frontend_request req;
-    struct smx_buf body;
-    int status;
-    char type[64];
-};
+#include "frontends/test_site.h"
 
 static void handler(struct http_exchange *x, void *ctx)
 {
@@ -27,78 +13,6 @@ static void handler(struct http_exchange *x, void *ctx)
     http_set_data(x, &req);
     native_handle(ctx, x);
     http_set_data(x, NULL);
-}
-
-static int site_open(struct site *s)
-{
-    struct http_server_config cfg = {
-        .handler = handler, .ctx = &s->fe, .error_body = native_error_body
-    };
-    int fds[2], r = fixture_open(&s->f);
-
-    if (r < 0)
-        return r;
-    s->fe = (struct frontend){ .loop = io_loop_self(),
-        .core = s->f.core,
-        .domains = { "localhost" },
-        .daemon_uid = geteuid(),
-        .port = 8000 };
-    smx_list_init(&s->fe.endless);
-    r = http_server_new(io_loop_self(), &cfg, &s->server, &s->f.err);
-    if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-        r = -SMX_E_IO;
-    if (r == 0)
-        r = http_server_serve_fd(s->server, fds[0], "unix", &s->f.err);
-    return r < 0 ? r : http_client_init(&s->client, fds[1], &s->f.err);
-}
-
-static void site_done(struct site *s)
-{
-    http_client_done(&s->client);
-    if (s->server) {
-        http_server_drain(s->server, smx_deadline_in_ms(1000));
-        http_server_free(s->server);
-    }
-    smx_buf_done(&s->body);
-    fixture_done(&s->f);
-}
-#define SITE(s)                                   \
-    SMX_CLEANUP(site_done) struct site s = { 0 }; \
-    fixture_init(&s.f);                           \
-    s.client.fd.fd = -1;                          \
-    smx_buf_init(&s.body, 64 * 1024 * 1024);      \
-    ASSERT_OK(site_open(&s), &s.f.err)
-
-/* One exchange; status and body are in s, the latter as a string. */
-static int ask_with(struct site *s, enum h1_method method, const char *target, const char *field,
-    const char *value, const char *body)
-{
-    struct smx_buf fields;
-    struct h1_head head = { 0 };
-    struct smx_view type;
-    int r;
-
-    smx_buf_init(&fields, 4096);
-    h1_write_field(&fields, "Host", SMX_VIEW("localhost"));
-    if (field)
-        h1_write_field(&fields, field, smx_view_of(value));
-    r = http_client_send_all(&s->client, method, smx_view_of(target), &fields, body ? body : "",
-        body ? strlen(body) : 0, &s->f.err);
-    if (r == 0)
-        r = http_client_head(&s->client, &head, smx_deadline_in_ms(10000), &s->f.err);
-    s->status = head.status;
-    type = r < 0 ? SMX_VIEW("") : h1_get(&head, "Content-Type");
-    smx_view_copy(s->type, sizeof s->type, type.p ? type : SMX_VIEW(""));
-    smx_buf_reset(&s->body);
-    if (r == 0)
-        r = http_client_read_all(&s->client, &s->body, smx_deadline_in_ms(10000), &s->f.err);
-    smx_buf_done(&fields);
-    return r;
-}
-
-static int ask(struct site *s, enum h1_method method, const char *target, const char *body)
-{
-    return ask_with(s, method, target, NULL, NULL, body);
 }
 
 static bool says(const struct site *s, const char *part)
@@ -188,7 +102,7 @@ static const struct {
 
 FIBER_TEST(bad_requests_get_one_clear_error)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_PUT, "/api/sandboxes/box", "{}", 201, "\"name\":\"box\"");
     for (size_t i = 0; i < SMX_ARRAY_LEN(refused); i++) {
@@ -201,7 +115,7 @@ FIBER_TEST(bad_requests_get_one_clear_error)
 
 FIBER_TEST(problems_have_every_member)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_GET, "/api/sandboxes/none", NULL, 404,
         "\"type\":\"urn:sandmux:error:sandbox_not_found\"");
@@ -223,7 +137,7 @@ TEST(every_code_has_an_error_status)
 
 FIBER_TEST(create_get_list_patch_delete)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_POST, "/api/sandboxes",
         "{\"name\":\"one\",\"metadata\":{\"a\":\"b\"},\"timeout_s\":60,\"password\":\"sekret\"}",
@@ -254,7 +168,7 @@ FIBER_TEST(create_get_list_patch_delete)
 
 FIBER_TEST(put_makes_one_and_finds_it_again)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_PUT, "/api/sandboxes/box", "{}", 201, "\"name\":\"box\"");
     ASSERT_ASK(s, H1_PUT, "/api/sandboxes/box", "{}", 200, "\"name\":\"box\"");
@@ -265,7 +179,7 @@ FIBER_TEST(put_makes_one_and_finds_it_again)
 
 FIBER_TEST(idempotency_key_replays_the_reply)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
     char first[2048];
 
     ASSERT_OK(ask_with(&s, H1_POST, "/api/sandboxes", "Idempotency-Key", "k1", "{}"), &s.f.err);
@@ -283,7 +197,7 @@ FIBER_TEST(idempotency_key_replays_the_reply)
 
 FIBER_TEST(failed_create_may_be_tried_again_with_its_key)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     s.f.cloud.fault[FAKE_CREATE] = (struct fake_fault){ .times = 1, .code = SMX_E_UNAVAILABLE };
     ASSERT_OK(ask_with(&s, H1_POST, "/api/sandboxes", "Idempotency-Key", "k", "{}"), &s.f.err);
@@ -296,7 +210,7 @@ FIBER_TEST(failed_create_may_be_tried_again_with_its_key)
 
 FIBER_TEST(exec_answers_with_output_and_code)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_PUT, "/api/sandboxes/box", "{}", 201, "");
     ASSERT_ASK(s, H1_POST, "/api/sandboxes/box/exec", "{\"command\":[\"echo\",\"a\",\"b\"]}", 200,
@@ -320,7 +234,7 @@ FIBER_TEST(exec_answers_with_output_and_code)
 
 FIBER_TEST(exec_streams_lines)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_PUT, "/api/sandboxes/box", "{}", 201, "");
     ASSERT_OK(ask_with(&s, H1_POST, "/api/sandboxes/box/exec", "Accept", NATIVE_NDJSON,
@@ -379,7 +293,7 @@ TEST(text_cut_anywhere_stays_text)
 
 FIBER_TEST(files_come_back_as_they_went)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_PUT, "/api/sandboxes/box", "{}", 201, "");
     ASSERT_ASK(
@@ -448,7 +362,7 @@ TEST(ranges)
 
 FIBER_TEST(runtime_bodies_are_the_documented_ones)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_GET, "/api/runtime/status", NULL, 200,
         "{\"current_runtime\":\"local\",\"available_runtimes\":[\"daytona\",\"e2b\",\"local\"],"
@@ -468,7 +382,7 @@ FIBER_TEST(runtime_bodies_are_the_documented_ones)
 
 FIBER_TEST(unhealthy_is_200_and_503_when_strict)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     s.f.cloud.fault[FAKE_PROBE] = (struct fake_fault){ .times = 99, .code = SMX_E_UNAVAILABLE };
     ASSERT_ASK(s, H1_GET, "/api/runtime/health", NULL, 200, "\"status\":\"unhealthy\"");
@@ -477,7 +391,7 @@ FIBER_TEST(unhealthy_is_200_and_503_when_strict)
 
 FIBER_TEST(keys_are_shown_once)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
     char id[16];
     const char *p;
 
@@ -496,7 +410,7 @@ FIBER_TEST(keys_are_shown_once)
 
 FIBER_TEST(daemon_answers_for_itself)
 {
-    SITE(s);
+    SITE(s, handler, native_error_body);
 
     ASSERT_ASK(s, H1_GET, "/healthz", NULL, 200, "ok");
     ASSERT_ASK(s, H1_GET, "/readyz", NULL, 200, "ok");
