@@ -288,6 +288,13 @@ class Daemon:
             return not self.sandboxes_on_disk() and (self.process or not self.leftovers(str(self.state)))
         until(clean, 20, f"left: {self.sandboxes_on_disk()} {self.leftovers(str(self.state))}")
 
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         """Ends the daemon; what a test left running is deleted first, then nothing may be left."""
         try:
@@ -352,19 +359,15 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def daemon():
     """One daemon for all tests that leave it as it was."""
-    d = Daemon()
-    d.start()
-    yield d
-    d.close()
+    with Daemon() as d:
+        yield d
 
 
 @pytest.fixture
 def fresh_daemon():
     """A daemon that a test may break."""
-    d = Daemon()
-    d.start()
-    yield d
-    d.close()
+    with Daemon() as d:
+        yield d
 
 
 @pytest.fixture

@@ -13,19 +13,15 @@ def e2b_env(url, sandbox_url=None, **more):
 
 @pytest.fixture(scope="module")
 def cloud():
-    d = Daemon()
-    d.start()
-    yield d
-    d.close()
+    with Daemon() as d:
+        yield d
 
 
 @pytest.fixture(scope="module")
 def client(cloud):
     """Has its sandboxes at the cloud."""
-    d = Daemon(env=e2b_env(cloud.url))
-    d.start()
-    yield d
-    d.close()
+    with Daemon(env=e2b_env(cloud.url)) as d:
+        yield d
 
 
 @pytest.fixture(scope="module")

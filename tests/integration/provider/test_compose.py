@@ -9,10 +9,8 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(scope="module")
 def local_daemon():
-    d = Daemon()
-    d.start()
-    yield d
-    d.close()
+    with Daemon() as d:
+        yield d
 
 
 @pytest.fixture(scope="module", params=["local", "e2b"])

@@ -16,10 +16,8 @@ ODD = "$(touch /tmp/x)\"';`\\ \n\tä\u2028end"
 
 @pytest.fixture(scope="module")
 def local_daemon():
-    d = Daemon()
-    d.start()
-    yield d
-    d.close()
+    with Daemon() as d:
+        yield d
 
 
 @pytest.fixture(scope="module", params=["local", "e2b"])

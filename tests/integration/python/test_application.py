@@ -81,19 +81,15 @@ def wait_for_workers(app):
 
 @pytest.fixture(scope="module")
 def cloud():
-    d = Daemon()
-    d.start()
-    yield d
-    d.close()
+    with Daemon() as d:
+        yield d
 
 
 @pytest.fixture(scope="module")
 def server(cloud):
     """A daemon with two runtimes: this machine, and the other daemon as E2B."""
-    d = Daemon(env={"E2B_API_KEY": "e2b_" + "0" * 40, "E2B_API_URL": cloud.url, "E2B_SANDBOX_URL": cloud.url, "SANDBOX_RUNTIME": "local"})
-    d.start()
-    yield d
-    d.close()
+    with Daemon(env={"E2B_API_KEY": "e2b_" + "0" * 40, "E2B_API_URL": cloud.url, "E2B_SANDBOX_URL": cloud.url, "SANDBOX_RUNTIME": "local"}) as d:
+        yield d
 
 
 @pytest.fixture(params=["fastapi", "prefork"])

@@ -14,10 +14,8 @@ KEY = "e2b_" + "5ec2e7" * 6 + "abcd"
 
 @pytest.fixture(scope="module")
 def cloud():
-    d = Daemon()
-    d.start()
-    yield d
-    d.close()
+    with Daemon() as d:
+        yield d
 
 
 @pytest.fixture(scope="module")

@@ -80,10 +80,8 @@ def serial(daemon, folder):
 
 @pytest.fixture(scope="module")
 def https(pki):
-    d = Daemon(tls_flags(pki))
-    d.start()
-    yield d
-    d.close()
+    with Daemon(tls_flags(pki)) as d:
+        yield d
 
 
 # --- tls init
