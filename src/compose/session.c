@@ -313,6 +313,8 @@ int session_create(struct compose *c, struct sandbox *sb, const struct session_s
     struct sandbox_sessions *ss;
     int r = check_spec(spec, err);
 
+    if (r == 0 && !(sb->capabilities & PROVIDER_BIT(PROVIDER_SESSIONS)))
+        r = smx_err_set(err, SMX_E_UNSUPPORTED, "runtime '%s' has no shell sessions", sb->runtime);
     if (r == 0)
         r = session_find(c, sb, spec->id, &there, err);
     *ret_created = r == -SMX_E_NOT_FOUND;

@@ -118,13 +118,13 @@ class Sandbox:
 class Daemon:
     """`sandmux serve` in a directory of its own. Every verb takes what requests takes; the path is without the host."""
 
-    def __init__(self, flags=(), env=None, user=None, cwd=None):
+    def __init__(self, flags=(), env=None, user=None, cwd=None, programs=BUILD):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="smx-", dir="/tmp"))
         self.dir.chmod(0o755)
         self.state = self.dir / "state"
         self.log_path = self.dir / "log"
         self.socket = self.state / "sandmux.sock"
-        self.flags, self.env, self.user = list(flags), dict(env or {}), user
+        self.flags, self.env, self.user, self.programs = list(flags), dict(env or {}), user, programs
         self.cwd = cwd or self.dir
         self.process = None
         self.wrapper = []  # what starts the command, such as a shell with other limits
@@ -134,7 +134,7 @@ class Daemon:
     # --- life
 
     def spawn(self):
-        command = [str(BUILD / "sandmux"), "serve", "--state-dir", str(self.state)]
+        command = [str(self.programs / "sandmux"), "serve", "--state-dir", str(self.state)]
         if "--listen" not in self.flags:
             command += ["--listen", "127.0.0.1:0"]
         more = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}

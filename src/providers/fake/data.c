@@ -71,6 +71,17 @@ static struct fake_file *file_find(struct fake_vm *vm, const char *path)
     return NULL;
 }
 
+bool fake_is_directory(struct fake_vm *vm, const char *path)
+{
+    static const char *const always[] = { "/", "/tmp", "/workspace", "/home/user", "/root" };
+    const struct fake_file *f = file_find(vm, path);
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(always); i++)
+        if (smx_streq(path, always[i]))
+            return true;
+    return f && f->directory;
+}
+
 static int missing(const char *path, struct smx_err *err)
 {
     return smx_err_set(err, SMX_E_FILE_NOT_FOUND, "file not found: %.100s", path);

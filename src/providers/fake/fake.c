@@ -197,6 +197,14 @@ static int box_new(
     return 0;
 }
 
+static struct provider_resources effective(const struct provider_resources *asked)
+{
+    return (struct provider_resources){ .cpu = asked->cpu ? asked->cpu : 1,
+        .memory_mib = asked->memory_mib ? asked->memory_mib : 512,
+        .disk_mib = asked->disk_mib ? asked->disk_mib : 1024,
+        .pids = asked->pids ? asked->pids : 64 };
+}
+
 static int fake_create(void *impl, const struct provider_create_spec *spec,
     struct provider_info *ret, struct provider_box **ret_box, uint64_t deadline,
     struct smx_err *err)
@@ -214,7 +222,7 @@ static int fake_create(void *impl, const struct provider_create_spec *spec,
     vm = vm_new(c, spec->id, spec->token);
     if (!vm)
         return smx_err_oom(err);
-    vm->info.resources = spec->resources;
+    vm->info.resources = effective(&spec->resources);
     vm->info.expires_unix_ms = spec->expires_unix_ms;
     after(c, FAKE_CREATE);
     if (r < 0)
@@ -314,7 +322,10 @@ static int fake_stats(
 
     if (!vm)
         return -(int)err->code;
-    *ret = (struct provider_stats){ .pids = 1, .memory_bytes = fake_files_bytes(vm) };
+    *ret = (struct provider_stats){ .pids = 1,
+        .pids_limit = vm->info.resources.pids,
+        .memory_bytes = sizeof *vm + fake_files_bytes(vm),
+        .memory_limit_bytes = vm->info.resources.memory_mib << 20 };
     return 0;
 }
 

@@ -29,6 +29,7 @@ struct fake_vm *fake_vm_find(const struct fake_cloud *c, const char *id);
 struct fake_vm *fake_running(struct provider_box *box, uint64_t deadline, struct smx_err *err);
 void fake_files_free(struct fake_vm *vm);
 uint64_t fake_files_bytes(const struct fake_vm *vm);
+bool fake_is_directory(struct fake_vm *vm, const char *path);
 
 extern const struct provider_data_ops fake_data;
 

@@ -72,6 +72,10 @@ int fake_process_start(struct provider_box *box, const struct provider_process_s
         return -(int)err->code;
     if (!spec->argv[0])
         return smx_err_set(err, SMX_E_INVALID, "command: must not be empty");
+    if (spec->cwd && !fake_is_directory(vm, spec->cwd))
+        return smx_err_set(err, SMX_E_INVALID, "cwd '%.100s' does not exist", spec->cwd);
+    if (spec->user && !smx_streq(spec->user, "root") && !smx_streq(spec->user, "user"))
+        return smx_err_set(err, SMX_E_INVALID, "user '%.100s' does not exist", spec->user);
     s = smx_alloc(sizeof *s);
     if (!s)
         return smx_err_oom(err);
