@@ -134,6 +134,21 @@ bool cli_color(int fd); /* NO_COLOR, TERM=dumb, CLICOLOR_FORCE */
 void cli_age(const char *rfc3339, char *out, size_t size);
 void cli_bytes(uint64_t n, char *out, size_t size);
 
+/* --- listing.c ----------------------------------------------------------------------------------
+ */
+
+struct smx_sandbox_filter;
+struct cli_listing {
+    struct smx_sandbox_list **pages;
+    size_t n_pages, n;
+};
+/* Connects; all pages: 0, or the exit status of a failure that was reported. */
+int cli_list(struct cli *cli, struct smx_sandbox_filter *filter, struct cli_listing *l);
+void cli_listing_free(struct cli_listing *l);
+/* Connects; fn for each positional argument. Goes on after a failure; the first failure's exit
+ * status. */
+int cli_each(struct cli *cli, int (*fn)(struct cli *cli, const char *id));
+
 /* --- progress.c ---------------------------------------------------------------------------------
  */
 
@@ -202,6 +217,8 @@ int cmd_shutdown(struct cli *cli);
 int cmd_run(struct cli *cli);
 int cmd_create(struct cli *cli);
 int cmd_ps(struct cli *cli);
+int cmd_stats(struct cli *cli);
+int cmd_metrics(struct cli *cli);
 int cmd_inspect(struct cli *cli);
 int cmd_exec(struct cli *cli);
 int cmd_cp(struct cli *cli);

@@ -12,51 +12,7 @@ enum { COLUMNS = 7, CELL = 32 };
 /* --- ps -----------------------------------------------------------------------------------------
  */
 
-struct listing {
-    struct smx_sandbox_list **pages;
-    size_t n_pages, n;
-};
-
-static void listing_free(struct listing *l)
-{
-    for (size_t i = 0; i < l->n_pages; i++)
-        smx_sandbox_list_free(l->pages[i]);
-    smx_free(l->pages);
-}
-
-static int add_page(struct cli *cli, struct listing *l, struct smx_sandbox_filter *filter)
-{
-    void *pages = smx_realloc(l->pages, (l->n_pages + 1) * sizeof(struct smx_sandbox_list *));
-    struct smx_sandbox_list *page;
-
-    if (!pages)
-        return smx_err_oom(&cli->err);
-    l->pages = pages;
-    if (smx_sandbox_list(cli->client, filter, &page, &cli->err) < 0)
-        return -1;
-    l->pages[l->n_pages++] = page;
-    l->n += page->n;
-    filter->cursor = page->next_cursor;
-    return 0;
-}
-
-/* All pages: 0, or the exit status of a failure that was reported. */
-static int list_all(struct cli *cli, struct smx_sandbox_filter *filter, struct listing *l)
-{
-    int r = cli_connect(cli);
-
-    if (r != 0)
-        return r;
-    do {
-        if (add_page(cli, l, filter) < 0) {
-            listing_free(l);
-            return cli_fail(cli);
-        }
-    } while (filter->cursor);
-    return 0;
-}
-
-static void print_json(const struct listing *l)
+static void print_json(const struct cli_listing *l)
 {
     bool comma = false;
 
@@ -86,7 +42,7 @@ static void fill_row(const char **cells, char (*ages)[CELL], const struct smx_sa
     cells[6] = ages[1];
 }
 
-static int print_table(struct cli *cli, const struct listing *l)
+static int print_table(struct cli *cli, const struct cli_listing *l)
 {
     static const char *const heading[COLUMNS] = { "ID", "NAME", "STATE", "RUNTIME", "TEMPLATE",
         "AGE", "ENDS IN" };
@@ -110,7 +66,7 @@ static int print_table(struct cli *cli, const struct listing *l)
     return 0;
 }
 
-static void print_ids(const struct listing *l)
+static void print_ids(const struct cli_listing *l)
 {
     for (size_t p = 0; p < l->n_pages; p++)
         for (size_t i = 0; i < l->pages[p]->n; i++)
@@ -122,8 +78,8 @@ int cmd_ps(struct cli *cli)
     struct smx_sandbox_filter filter = { .state = cli_value(cli, "state"),
         .runtime = cli_value(cli, "runtime"),
         .project_id = cli_value(cli, "project") };
-    struct listing l = { 0 };
-    int r = list_all(cli, &filter, &l);
+    struct cli_listing l = { 0 };
+    int r = cli_list(cli, &filter, &l);
 
     if (r != 0)
         return r;
@@ -133,37 +89,12 @@ int cmd_ps(struct cli *cli)
         print_ids(&l);
     else
         r = print_table(cli, &l);
-    listing_free(&l);
+    cli_listing_free(&l);
     return r;
 }
 
 /* --- one at a time ------------------------------------------------------------------------------
  */
-
-typedef int(each_fn)(struct cli *cli, const char *id);
-
-/* Goes on after a failure; the first failure's exit status. */
-static int for_each(struct cli *cli, each_fn *fn)
-{
-    int status = cli_connect(cli);
-
-    if (status != 0)
-        return status;
-    for (size_t i = 0; i < cli->n_pos; i++) {
-        char what[80];
-        int r;
-
-        snprintf(what, sizeof what, "%s %.63s", cli->command->name, cli->pos[i]);
-        cli_wait_start(what);
-        r = fn(cli, cli->pos[i]);
-        cli_wait_end();
-        if (r < 0 && status == 0)
-            status = cli_fail(cli);
-        else if (r < 0)
-            cli_fail(cli);
-    }
-    return status;
-}
 
 static int inspect_one(struct cli *cli, const char *id)
 {
@@ -182,7 +113,7 @@ static int inspect_one(struct cli *cli, const char *id)
 
 int cmd_inspect(struct cli *cli)
 {
-    return for_each(cli, inspect_one);
+    return cli_each(cli, inspect_one);
 }
 
 typedef int(move_fn)(
@@ -222,22 +153,22 @@ static int resume_one(struct cli *cli, const char *id)
 
 int cmd_start(struct cli *cli)
 {
-    return for_each(cli, start_one);
+    return cli_each(cli, start_one);
 }
 
 int cmd_stop(struct cli *cli)
 {
-    return for_each(cli, stop_one);
+    return cli_each(cli, stop_one);
 }
 
 int cmd_pause(struct cli *cli)
 {
-    return for_each(cli, pause_one);
+    return cli_each(cli, pause_one);
 }
 
 int cmd_resume(struct cli *cli)
 {
-    return for_each(cli, resume_one);
+    return cli_each(cli, resume_one);
 }
 
 /* --- rm -----------------------------------------------------------------------------------------
@@ -257,8 +188,8 @@ static int rm_one(struct cli *cli, const char *id)
 int cli_delete_all(struct cli *cli)
 {
     struct smx_sandbox_filter filter = { 0 };
-    struct listing l = { 0 };
-    int status = list_all(cli, &filter, &l);
+    struct cli_listing l = { 0 };
+    int status = cli_list(cli, &filter, &l);
 
     if (status != 0)
         return status;
@@ -274,7 +205,7 @@ int cli_delete_all(struct cli *cli)
                 cli_out_line(id);
         }
     }
-    listing_free(&l);
+    cli_listing_free(&l);
     return status;
 }
 
@@ -286,5 +217,5 @@ int cmd_rm(struct cli *cli)
         return cli_delete_all(cli);
     if (cli->n_pos == 0)
         return cli_usage(cli, "rm needs SANDBOX... or --all");
-    return for_each(cli, rm_one);
+    return cli_each(cli, rm_one);
 }

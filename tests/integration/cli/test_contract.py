@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
 VERBS = ("serve shutdown run create ps inspect exec cp rm start stop pause resume logs events doctor keys config status validate "
-         "health switch version completion help").split()
+         "health switch stats metrics version completion help").split()
 
 
 def test_the_overview_names_every_verb(fm):

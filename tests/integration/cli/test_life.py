@@ -9,6 +9,20 @@ import pytest
 pytestmark = pytest.mark.root
 
 
+def test_r47_stats_of_all_that_run_and_metrics(sm):
+    boxes = {sm.ok("create").text.strip() for _ in range(2)}
+    try:
+        sm.ok("pause", paused := sm.ok("create").text.strip())
+        boxes_shown = {line.split()[0] for line in sm.ok("stats").text.splitlines()[1:]}
+        assert boxes <= boxes_shown and paused not in boxes_shown
+        assert sm("stats", "nobody-here").returncode == 3
+        assert sm.ok("get", paused).json["state"] == "paused"
+        assert "\nsandmux_" in sm.ok("metrics").text
+        sm.ok("rm", paused)
+    finally:
+        sm.ok("rm", *boxes)
+
+
 def test_from_create_to_rm(sm):
     box = sm.ok("create", "--name", "cli-life", "--lifetime", "10m", "-m", "k=v").text.strip()
     try:
@@ -24,6 +38,9 @@ def test_from_create_to_rm(sm):
         assert sm.ok("ps", "-q", "--state", "stopped").text.strip() == box
         sm.ok("start", box)
         assert sm.ok("exec", box, "--", "cat", "f").text == "kept\n"
+        used = sm.ok("stats", box, "--json").json
+        assert used["id"] == box and 0 < used["memory_bytes"] <= used["memory_limit_bytes"]
+        assert sm.ok("stats", "cli-life").text.splitlines()[1].split()[:2] == [box, "cli-life"]
         log = sm.ok("logs", box).text
         assert "sh" in log
     finally:
