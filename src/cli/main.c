@@ -66,10 +66,20 @@ static void put_command_first(int argc, char **argv)
     argv[1] = word;
 }
 
+/* Before what is wrong was found: the arguments cannot be read yet. */
+static bool json_asked(int argc, char **argv)
+{
+    for (int i = 1; i < argc && !smx_streq(argv[i], "--"); i++)
+        if (smx_streq(argv[i], "--json"))
+            return true;
+    return false;
+}
+
 static int dispatch(struct cli *cli, int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "--help";
 
+    cli->json_asked = json_asked(argc, argv);
     if (smx_streq(word, "--help") || smx_streq(word, "-h"))
         word = "help";
     else if (smx_streq(word, "--version") || smx_streq(word, "-V"))

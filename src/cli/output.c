@@ -216,7 +216,7 @@ int cli_usage(struct cli *cli, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     snprintf(hint, sizeof hint, "Try 'sandmux %s%s--help'.", name, *name ? " " : "");
-    if (cli->json) {
+    if (cli->json || cli->json_asked) {
         error_json("usage", text, hint, exec ? CLI_OURS : CLI_USAGE);
     } else {
         cli_note("sandmux: %s", text);

@@ -30,6 +30,7 @@ struct core_runtime_config {
     bool configured;                    /* all its settings are there */
     const char *missing[CORE_INFO_MAX]; /* names of settings that are not; NULL-terminated */
     const char *unavailable;            /* why a configured runtime cannot run here, or NULL */
+    uint64_t capabilities;              /* what it can do once it is configured; PROVIDER_BIT()s */
     const char *default_template;       /* of sandboxes that name none; NULL: "base" */
     const struct json_pair *info; /* what status shows: {"e2b_template", "base"}, ... No secrets */
     size_t n_info;

@@ -119,7 +119,7 @@ void core_runtime_at(struct core *c, size_t i, struct core_runtime *ret)
                                     : NULL,
         .info = rt->cfg.info,
         .n_info = rt->cfg.n_info,
-        .capabilities = rt->provider ? provider_capabilities(rt->provider) : 0,
+        .capabilities = rt->provider ? provider_capabilities(rt->provider) : rt->cfg.capabilities,
         .sandboxes = rt->living };
 }
 

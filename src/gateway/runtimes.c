@@ -77,6 +77,7 @@ static void fill_e2b(struct gateway *g, struct core_runtime_config *rt, struct j
     rt->name = "e2b";
     rt->configured = require(g, rt, CONFIG_E2B_API_KEY);
     rt->ops = &e2b_provider;
+    rt->capabilities = E2B_CAPABILITIES;
     rt->config = &e2b;
     rt->default_template = e2b.template;
     pair(&info[0], "e2b_configured", yes_no(rt->configured));

@@ -73,7 +73,9 @@ static void fail_match(struct http_exchange *x, enum http_match match, const cha
         smx_err_set(&err, SMX_E_METHOD_NOT_ALLOWED,
             runtime ? "Method Not Allowed" : "this path takes %s", allow);
     } else if (match == HTTP_MATCH_BAD_PATH) {
-        smx_err_set(&err, SMX_E_INVALID, "path: not a valid percent-encoding");
+        smx_err_set(&err, SMX_E_INVALID,
+            "path: not a valid percent-encoding, or a part of it has more than %d bytes",
+            HTTP_SEGMENT_MAX);
     } else {
         smx_err_set(&err, SMX_E_NOT_FOUND,
             runtime ? "Not Found" : "no resource at '%.*s': not found",

@@ -134,21 +134,55 @@ static bool below_runtime(const struct http_exchange *x)
     return smx_view_starts(http_path(x), "/api/runtime");
 }
 
+/* The text between the first two quotes of a message, such as the name of a query parameter. */
+static struct smx_view quoted(const char *message)
+{
+    const char *begin = strchr(message, '\'');
+    const char *end = begin ? strchr(begin + 1, '\'') : NULL;
+
+    return end ? (struct smx_view){ begin + 1, (size_t)(end - begin - 1) } : SMX_VIEW("");
+}
+
+/* Where it is wrong, as the messages of our decoders begin: in the path, the query, at a byte of a
+ * body that is no JSON, or in a field of the body. Returns the type. */
+static const char *write_place(struct json_writer *w, const char *message)
+{
+    const char *colon = strstr(message, ": ");
+    unsigned long long byte = 0;
+    struct smx_view name = quoted(message);
+
+    if (smx_starts(message, "path: ")) {
+        json_string(w, "path");
+        return "value_error";
+    }
+    if (smx_starts(message, "query parameter '")) {
+        json_string(w, "query");
+        json_string_n(w, name.p, name.n);
+        return "value_error";
+    }
+    json_string(w, "body");
+    if (sscanf(message, "invalid JSON at byte %llu", &byte) == 1) {
+        json_u64(w, byte);
+        return "json_invalid";
+    }
+    if (colon)
+        json_string_n(w, message, (size_t)(colon - message));
+    return colon && smx_streq(colon, ": is required") ? "missing" : "value_error";
+}
+
 /* The 422 of the documented contract is a list that names the place. */
 static void write_detail_list(struct json_writer *w, const struct smx_err *err)
 {
-    const char *colon = strstr(err->msg, ": ");
+    const char *colon = strstr(err->msg, ": "), *type;
 
     json_array_begin(w);
     json_object_begin(w);
     json_key(w, "loc");
     json_array_begin(w);
-    json_string(w, "body");
-    if (colon)
-        json_string_n(w, err->msg, (size_t)(colon - err->msg));
+    type = write_place(w, err->msg);
     json_array_end(w);
-    json_kv_string(w, "msg", colon ? colon + 2 : err->msg);
-    json_kv_string(w, "type", "value_error");
+    json_kv_string(w, "msg", colon && !smx_streq(type, "json_invalid") ? colon + 2 : err->msg);
+    json_kv_string(w, "type", type);
     json_object_end(w);
     json_array_end(w);
 }

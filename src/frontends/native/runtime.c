@@ -253,7 +253,7 @@ void native_runtime_validate(struct http_exchange *x, const struct http_params *
     if (r < 0)
         fail_runtime(x, &err);
     else
-        reply_validation(x, core, &rt, configured, live && configured ? &check : NULL);
+        reply_validation(x, core, &rt, configured, live ? &check : NULL);
 }
 
 /* --- health ----------------------------------------------------------------------------------- */

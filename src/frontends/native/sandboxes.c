@@ -405,8 +405,11 @@ void native_sandbox_list(struct http_exchange *x, const struct http_params *para
     struct core_filter filter = { 0 };
     struct core_page page = { 0 };
     struct smx_err err = { 0 };
+    struct core_runtime rt;
     int r = read_list_query(x, &q, &filter, &err);
 
+    if (r == 0 && q.runtime)
+        r = core_runtime_get(fe->core, q.runtime, &rt, &err);
     if (r == 0)
         r = core_list(fe->core, &filter, &page, &err);
     if (r < 0) {

@@ -111,10 +111,7 @@ static int e2b_open(struct io_loop *loop, const void *config, const struct provi
 
 static uint64_t e2b_capabilities(void *impl)
 {
-    return PROVIDER_BIT(PROVIDER_PAUSE_RESUME) | PROVIDER_BIT(PROVIDER_TEMPLATES) |
-           PROVIDER_BIT(PROVIDER_AUTO_CLEANUP) | PROVIDER_BIT(PROVIDER_PTY) |
-           PROVIDER_BIT(PROVIDER_PORTS) | PROVIDER_BIT(PROVIDER_STATS) |
-           PROVIDER_BIT(PROVIDER_SESSIONS) | PROVIDER_BIT(PROVIDER_INTERNET);
+    return E2B_CAPABILITIES;
 }
 
 /* --- listing ------------------------------------------------------------------------------- */

@@ -15,6 +15,13 @@ struct e2b_config {
     uint64_t chunk_s;        /* the longest time out that is asked for at once; 0: an hour */
 };
 
+/* What it can do, with any settings. */
+#define E2B_CAPABILITIES                                                      \
+    (PROVIDER_BIT(PROVIDER_PAUSE_RESUME) | PROVIDER_BIT(PROVIDER_TEMPLATES) | \
+        PROVIDER_BIT(PROVIDER_AUTO_CLEANUP) | PROVIDER_BIT(PROVIDER_PTY) |    \
+        PROVIDER_BIT(PROVIDER_PORTS) | PROVIDER_BIT(PROVIDER_STATS) |         \
+        PROVIDER_BIT(PROVIDER_SESSIONS) | PROVIDER_BIT(PROVIDER_INTERNET))
+
 extern const struct provider_ops e2b_provider;
 
 #endif

@@ -2,6 +2,8 @@
 #include "providers/envd/internal.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 enum { FIELDS_MAX = 1024, USER_MAX = 256, ERROR_MAX = 64 * 1024 };
 
@@ -24,6 +26,32 @@ int envd_fields(
     return smx_buf_check(out, err);
 }
 
+/* envd calls every refusal of the sandbox's kernel an internal error; the end of its sentence says
+ * which it was, in the words of glibc or of Go. */
+static enum smx_code code_of_text(const char *message, enum smx_code otherwise)
+{
+    static const struct {
+        const char *end;
+        enum smx_code code;
+    } ends[] = { { "permission denied", SMX_E_FORBIDDEN },
+        { "operation not permitted", SMX_E_FORBIDDEN },
+        { "read-only file system", SMX_E_FORBIDDEN }, { "not a directory", SMX_E_INVALID },
+        { "is a directory", SMX_E_INVALID }, { "file name too long", SMX_E_INVALID },
+        { "too many levels of symbolic links", SMX_E_INVALID },
+        { "no such file or directory", SMX_E_FILE_NOT_FOUND },
+        { "no space left on device", SMX_E_DISK_FULL },
+        { "disk quota exceeded", SMX_E_DISK_FULL } };
+    size_t n = strlen(message);
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(ends); i++) {
+        size_t k = strlen(ends[i].end);
+
+        if (n >= k && strcasecmp(message + n - k, ends[i].end) == 0)
+            return ends[i].code;
+    }
+    return strstr(message, "path is a file") ? SMX_E_INVALID : otherwise;
+}
+
 int envd_error(enum rpc_code code, enum smx_code not_found, struct smx_err *err)
 {
     enum smx_code c = rpc_code_to_smx(code);
@@ -34,6 +62,8 @@ int envd_error(enum rpc_code code, enum smx_code not_found, struct smx_err *err)
         c = SMX_E_INVALID;
     else if (code == RPC_RESOURCE_EXHAUSTED)
         c = SMX_E_QUOTA;
+    else if (code == RPC_INTERNAL && err)
+        c = code_of_text(err->msg, c);
     if (err)
         err->code = c;
     return -(int)c;
@@ -83,10 +113,13 @@ static int http_error(struct envd_conn *c, int status, enum smx_code code,
         c->box->missing(c->box);
     if (json_decode(
             &envd_http_error_table, body->data ? body->data : "", body->len, &e, &ignored) == 0 &&
-        e.message)
+        e.message) {
+        if (status == 500)
+            code = code_of_text(e.message, code);
         smx_err_set(err, code, "%s", e.message);
-    else
+    } else {
         smx_err_set(err, code, "the sandbox answered with status %d", status);
+    }
     json_free(&envd_http_error_table, &e);
     return -(int)code;
 }
@@ -127,6 +160,9 @@ static int read_reply(
     if (r < 0)
         return r;
     status = head.status;
+    if (status == 200 && call->other_type &&
+        smx_view_eq(h1_get(&head, "Content-Type"), call->other_type))
+        return http_client_read_all(&c->http, call->other, deadline, err);
     smx_buf_init(&body, SMX_RPC_ENVELOPE_MAX);
     r = http_client_read_all(&c->http, &body, deadline, err);
     if (r < 0)
@@ -151,6 +187,8 @@ int envd_call(
 
     smx_buf_init(&fields, FIELDS_MAX);
     smx_buf_init(&body, SMX_RPC_ENVELOPE_MAX);
+    if (call->other_type)
+        h1_write_field(&fields, "Accept", smx_view_of(call->other_type));
     r = envd_fields(&fields, ENVD_UNARY_TYPE, call->as_user ? envd_user(b, call->user) : NULL, err);
     if (r == 0)
         r = json_encode_to(&body, call->request_table, call->request, err);

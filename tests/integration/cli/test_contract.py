@@ -108,10 +108,11 @@ def test_errors_as_json(fm):
     problem = json.loads(r.error)
     assert r.returncode == 3 and r.stdout == b""
     assert problem["code"] == "sandbox_not_found" and "nobody" in problem["detail"] and problem["hint"]
-    r = fm("ps", "--nope", "--json")
-    assert r.returncode == 2  # --json came too late to count
-    r = fm("ps", "--json", "--nope")
-    assert json.loads(r.error)["code"] == "usage"
+    for mistake in (("ps", "--nope", "--json"), ("ps", "--json", "--nope"), ("nonsense", "--json"), ("--json", "nonsense"), ("--json",),
+                    ("cp", "a", "--json")):
+        r = fm(*mistake)
+        assert (r.returncode, json.loads(r.error)["code"], r.stdout) == (2, "usage", b""), mistake
+    assert not fm("exec", "nobody", "--nope", "--", "--json").error.startswith("{")  # the command's own
 
 
 def test_exit_status_of_each_kind_of_error(fm, fake):

@@ -51,6 +51,17 @@ def test_bad_paths(module_sandbox, path, part):
         assert reply.status_code == 422 and part in reply.json()["detail"], reply.text
 
 
+@pytest.mark.parametrize("path,status,code", [
+    ("/etc/hostname/below/a/file", 422, "invalid_request"), ("/usr/read-only", 403, "forbidden"), ("/proc/no-such", 404, "file_not_found")])
+def test_what_the_kernel_refuses_is_the_caller_s_to_know(module_sandbox, path, status, code):
+    """None of these is a fault of ours or of the protocol."""
+    d, box = module_sandbox.daemon, module_sandbox.path
+    for reply in (d.put(f"{box}/files/content", params={"path": path}, data=b"x"),
+                  d.put(f"{box}/files", params={"path": path}) if "proc" not in path else None,
+                  d.post(f"{box}/files/move", json={"from": "/etc/hosts", "to": path}) if "etc" in path else None):
+        assert reply is None or (reply.status_code, reply.json()["code"]) == (status, code), reply.text
+
+
 def test_put_says_whether_it_made_or_replaced(module_sandbox):
     assert module_sandbox.write_file("/workspace/deep/er/file", b"1").status_code == 201
     assert module_sandbox.write_file("/workspace/deep/er/file", b"22").status_code == 200

@@ -44,6 +44,16 @@ def test_malformed_bodies_get_the_list_form(daemon, body):
     assert reply.status_code == 422
     row = reply.json()["detail"][0]
     assert row["loc"][0] == "body" and row["msg"] and row["type"]
+    assert row["loc"][1:] in ([], ["runtime"], ["x"], [0], [1])  # a field, or the byte where it stops being JSON
+
+
+@pytest.mark.root
+def test_the_list_form_names_the_query_and_the_path(daemon):
+    reply = daemon.post("/api/runtime/switch?dry_run=maybe", data='{"runtime":"local"}')
+    assert (reply.status_code, reply.json()["detail"][0]["loc"]) == (422, ["query", "dry_run"])
+    for path in ("%00", "x" * 3000):
+        reply = daemon.get(f"/api/runtime/validate/{path}")
+        assert (reply.status_code, reply.json()["detail"][0]["loc"]) == (422, ["path"]), path
 
 
 @pytest.mark.root
@@ -72,6 +82,10 @@ def test_live_validation_and_capabilities(daemon):
     runtimes = daemon.get("/api/runtime/status").json()["runtimes"]
     assert runtimes["local"]["capabilities"]["pause_resume"] is True and runtimes["local"]["capabilities"]["internet"] is False
     assert runtimes["e2b"]["missing"] == ["E2B_API_KEY"]
+    e2b = runtimes["e2b"]["capabilities"]  # what it could do is known before there is a key
+    assert (e2b["pause_resume"], e2b["persistent"], e2b["sessions"]) == (True, False, True)
+    live = daemon.get("/api/runtime/validate/e2b?live=1").json()["live"]
+    assert (live["ok"], live["error_code"]) == (False, "runtime_not_configured") and live["hint"]
     assert runtimes["daytona"]["missing"] == ["DAYTONA_API_KEY", "DAYTONA_SERVER_URL", "DAYTONA_TARGET"]
 
 
