@@ -249,7 +249,7 @@ static bool reply_gzip(struct call *c)
     SMX_CLEANUP(gzip_freep) struct gzip *z = NULL;
     int r = 0;
 
-    if (c->out.len < GZIP_MIN ||
+    if (c->out.len < GZIP_MIN || c->out_type ||
         coding_choose(http_field(c->x, "Accept-Encoding")) != CODING_GZIP ||
         gzip_new(&z, /* err= */ NULL) < 0)
         return false;
@@ -298,6 +298,8 @@ static void run_unary(struct call *c, const struct call_route *route)
     smx_buf_done(&c->in);
     if (code != RPC_OK)
         reply_error(c, code);
+    else if (c->out_type)
+        http_reply(c->x, 200, c->out_type, c->out.data ? c->out.data : "", c->out.len);
     else if (c->out.len == 0)
         http_reply(c->x, 200, ENVD_UNARY_TYPE, "{}", 2);
     else if (!reply_gzip(c))

@@ -16,6 +16,7 @@ struct call {
     bool gzip;            /* the request's messages may be compressed */
     uint64_t deadline_ns; /* Connect-Timeout-Ms of a unary call; SMX_FOREVER: none */
     struct smx_buf out;   /* unary: the reply's message */
+    const char *out_type; /* of it; NULL: JSON */
     struct smx_err err;   /* err.msg goes to the client */
 };
 

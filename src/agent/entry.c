@@ -14,7 +14,7 @@
 
 #include "agent/pathname.h"
 #include "base/str.h"
-#include "wire/envd/envd.h"
+#include "wire/envd/brief.h"
 
 enum { XATTR_NAMES_MAX = 8192, XATTR_VALUE_MAX = 4096, XATTRS_MAX = 64, NUMBER_SIZE = 24 };
 
@@ -233,6 +233,41 @@ int entry_write(
     json_object_end(w);
     if (ret_st)
         *ret_st = st;
+    return 0;
+}
+
+/* Milliseconds since 1970, rounded down; 0: more than fit. */
+static int64_t unix_ms(struct timespec t)
+{
+    int64_t ms;
+
+    if (__builtin_mul_overflow((int64_t)t.tv_sec, (int64_t)1000, &ms))
+        return 0;
+    return ms + t.tv_nsec / 1000000;
+}
+
+int entry_append(
+    struct smx_buf *out, struct users *u, const struct entry_want *want, struct stat *ret_st)
+{
+    char target[PATH_MAX], owner[USERS_NUMBER_SIZE], group[USERS_NUMBER_SIZE];
+    struct envd_brief e;
+    mode_t mode;
+
+    if (lstat(want->at, ret_st) < 0)
+        return -1;
+    mode = ret_st->st_mode;
+    e = (struct envd_brief){ .path = smx_view_of(want->path),
+        .owner = smx_view_of(users_name(u, ret_st->st_uid, owner)),
+        .group = smx_view_of(users_group(u, ret_st->st_gid, group)),
+        .type = type_of(mode),
+        .size = ret_st->st_size > 0 ? (uint64_t)ret_st->st_size : 0,
+        .mtime_unix_ms = unix_ms(ret_st->st_mtim) };
+    if (S_ISLNK(mode)) {
+        resolve_link(want->path, target, &e.type, &mode);
+        e.target = smx_view_of(target);
+    }
+    e.mode = mode & 0777;
+    envd_brief_append(out, &e);
     return 0;
 }
 

@@ -17,6 +17,9 @@ struct entry_want {
 };
 int entry_write(
     struct json_writer *w, struct users *u, const struct entry_want *want, struct stat *ret_st);
+/* The same as a record (wire/envd/brief.h), which says what a brief entry says. */
+int entry_append(
+    struct smx_buf *out, struct users *u, const struct entry_want *want, struct stat *ret_st);
 /* The path itself, all of it. */
 int entry_write_path(struct json_writer *w, struct users *u, const char *path);
 

@@ -16,6 +16,7 @@
 #include "agent/tree.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "wire/envd/brief.h"
 
 enum { REMOVE_INLINE_BLOCKS = 64 * 1024, FAIR_ENTRY = 2048 };
 
@@ -231,6 +232,7 @@ struct walk {
     struct level *levels;
     size_t depth, room, max_depth;
     bool brief;
+    bool records; /* the reply's form: wire/envd/brief.h */
 };
 
 /* Whose directory is the working directory: names are looked up from there, which spares the kernel
@@ -291,6 +293,7 @@ static enum rpc_code visit(struct walk *k, struct level *l)
     const char *name = l->names.v[l->next++];
     struct entry_want want;
     struct stat st;
+    int r;
 
     io_fair(FAIR_ENTRY);
     k->path.len = l->path_len;
@@ -300,7 +303,9 @@ static enum rpc_code visit(struct walk *k, struct level *l)
     if (k->path.failed || k->call->out.failed)
         return call_fail(k->call, RPC_RESOURCE_EXHAUSTED, "the list is too long");
     want = (struct entry_want){ k->path.data, reach(k, l, name), k->brief };
-    if (entry_write(&k->w, &k->call->agent->users, &want, &st) < 0)
+    r = k->records ? entry_append(&k->call->out, &k->call->agent->users, &want, &st)
+                   : entry_write(&k->w, &k->call->agent->users, &want, &st);
+    if (r < 0)
         return RPC_OK; /* it vanished meanwhile */
     return S_ISDIR(st.st_mode) && k->depth < k->max_depth ? enter(k) : RPC_OK;
 }
@@ -309,9 +314,6 @@ static enum rpc_code walk(struct walk *k)
 {
     enum rpc_code code = enter(k);
 
-    json_object_begin(&k->w);
-    json_key(&k->w, "entries");
-    json_array_begin(&k->w);
     while (code == RPC_OK && k->depth > 0) {
         struct level *l = &k->levels[k->depth - 1];
 
@@ -325,17 +327,37 @@ static enum rpc_code walk(struct walk *k)
     while (k->depth > 0)
         tree_names_done(&k->levels[--k->depth].names);
     leave(k);
+    return code;
+}
+
+static enum rpc_code walk_json(struct walk *k)
+{
+    enum rpc_code code;
+
+    json_writer_init(&k->w, &k->call->out);
+    json_object_begin(&k->w);
+    json_key(&k->w, "entries");
+    json_array_begin(&k->w);
+    code = walk(k);
     json_array_end(&k->w);
     json_object_end(&k->w);
     return code;
 }
 
+static enum rpc_code walk_records(struct walk *k)
+{
+    k->call->out_type = ENVD_BRIEF_TYPE;
+    return walk(k);
+}
+
 static enum rpc_code list(
     struct call *c, const char *path, const struct envd_list_dir_request *request)
 {
-    struct walk k = {
-        .call = c, .max_depth = request->depth ? request->depth : 1, .brief = request->brief
-    };
+    struct smx_view accept = http_field(c->x, "Accept");
+    struct walk k = { .call = c,
+        .max_depth = request->depth ? request->depth : 1,
+        .brief = request->brief,
+        .records = accept.p && smx_view_eq(accept, ENVD_BRIEF_TYPE) };
     enum rpc_code code;
     struct stat st;
 
@@ -351,8 +373,7 @@ static enum rpc_code list(
     users_refresh(&c->agent->users);
     smx_buf_init(&k.path, SMX_PATH_MAX + NAME_MAX);
     smx_buf_append_str(&k.path, path);
-    json_writer_init(&k.w, &c->out);
-    code = walk(&k);
+    code = k.records ? walk_records(&k) : walk_json(&k);
     smx_buf_done(&k.path);
     smx_free(k.levels);
     return code;

@@ -372,8 +372,9 @@ void provider_file_done(struct provider_file *f)
 
 void provider_file_list_done(struct provider_file_list *l)
 {
-    for (size_t i = 0; i < l->n; i++)
+    for (size_t i = 0; i < l->n && !l->text; i++)
         provider_file_done(&l->v[i]);
+    smx_free(l->text);
     smx_free(l->v);
     *l = (struct provider_file_list){ 0 };
 }

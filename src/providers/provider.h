@@ -192,6 +192,7 @@ void provider_file_done(struct provider_file *f);
 struct provider_file_list {
     struct provider_file *v;
     size_t n;
+    char *text; /* all strings of the entries stand in it; NULL: each is its own */
 };
 void provider_file_list_done(struct provider_file_list *l);
 

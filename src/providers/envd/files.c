@@ -1,6 +1,10 @@
 /* files.c - looking at and changing the file tree over the envd protocol. */
 #include "providers/envd/internal.h"
 
+#include "wire/envd/brief.h"
+
+enum { FAIR_RECORD = 256 };
+
 static enum provider_file_type type_of(int type)
 {
     switch ((enum envd_file_type)type) {
@@ -64,11 +68,87 @@ int envd_stat(struct provider_box *box, const char *path, const char *user,
     return 0;
 }
 
+static int list_of_json(
+    struct envd_entries_response *reply, struct provider_file_list *ret, struct smx_err *err)
+{
+    struct envd_entry *v = reply->entries.v;
+    struct provider_file_list l = { .v = smx_alloc_array(reply->entries.n + 1, sizeof *l.v) };
+
+    for (; l.v && l.n < reply->entries.n; l.n++)
+        take_entry(&v[l.n], &l.v[l.n]);
+    if (!l.v)
+        return smx_err_oom(err);
+    *ret = l;
+    return 0;
+}
+
+/* The text is the caller's buffer, which outlives the entry and is nobody else's. */
+static char *text_of(struct smx_view v)
+{
+    return envd_str(v.p);
+}
+
+static void take_brief(const struct envd_brief *e, struct provider_file *ret)
+{
+    *ret = (struct provider_file){ .name = strrchr(text_of(e->path), '/') + 1,
+        .path = text_of(e->path),
+        .symlink_target = text_of(e->target),
+        .owner = text_of(e->owner),
+        .group = text_of(e->group),
+        .type = type_of(e->type),
+        .size_bytes = e->size,
+        .mode = e->mode,
+        .mtime_unix_ms = e->mtime_unix_ms };
+    if (ret->type == PROVIDER_FILE_OTHER && ret->symlink_target)
+        ret->type = PROVIDER_FILE_SYMLINK;
+}
+
+static int add_brief(struct provider_file_list *l, size_t *room, const struct envd_brief *e)
+{
+    if (l->n == *room) {
+        size_t more = *room ? *room * 2 : 64;
+        struct provider_file *v = smx_realloc(l->v, more * sizeof *v);
+
+        if (!v)
+            return -SMX_E_NO_MEMORY;
+        l->v = v;
+        *room = more;
+    }
+    take_brief(e, &l->v[l->n++]);
+    return 0;
+}
+
+/* Takes what the buffer holds. */
+static int list_of_records(
+    struct smx_buf *records, struct provider_file_list *ret, struct smx_err *err)
+{
+    SMX_CLEANUP(provider_file_list_done) struct provider_file_list l = { 0 };
+    size_t n = records->len, room = 0;
+    struct envd_brief e;
+    ptrdiff_t used;
+
+    l.text = smx_buf_steal(records);
+    if (!l.text)
+        return smx_err_oom(err);
+    for (const char *p = l.text; n > 0; p += used, n -= (size_t)used) {
+        used = envd_brief_parse(p, n, &e);
+        if (used < 0)
+            return smx_err_set(err, SMX_E_PROTOCOL, "the sandbox's list of files makes no sense");
+        if (add_brief(&l, &room, &e) < 0)
+            return smx_err_oom(err);
+        io_fair(FAIR_RECORD);
+    }
+    *ret = l;
+    l = (struct provider_file_list){ 0 };
+    return 0;
+}
+
 int envd_list_dir(struct provider_box *box, const char *path, const char *user, unsigned depth,
     struct provider_file_list *ret, uint64_t deadline, struct smx_err *err)
 {
     struct envd_box *b = envd_box_of(box);
     SMX_CLEANUP(smx_freep) char *full = envd_path(b, path);
+    SMX_CLEANUP(smx_buf_done) struct smx_buf records = { 0 };
     struct envd_list_dir_request req = { .path = full, .depth = depth ? depth : 1, .brief = true };
     struct envd_entries_response reply = { 0 };
     struct envd_call call = { .route = ENVD_FS_LIST_DIR,
@@ -78,23 +158,19 @@ int envd_list_dir(struct provider_box *box, const char *path, const char *user, 
         .request = &req,
         .reply_table = &envd_entries_response_table,
         .reply = &reply,
+        .other_type = ENVD_BRIEF_TYPE,
+        .other = &records,
         .not_found = SMX_E_FILE_NOT_FOUND };
-    struct provider_file_list l = { 0 };
     int r;
 
     if (!full)
         return smx_err_oom(err);
+    smx_buf_init(&records, SMX_RPC_ENVELOPE_MAX);
     r = envd_call(b, &call, deadline, err);
-    if (r < 0)
-        return r;
-    l.v = smx_alloc_array(reply.entries.n + 1, sizeof *l.v);
-    for (size_t i = 0; i < reply.entries.n && l.v; i++)
-        take_entry(&((struct envd_entry *)reply.entries.v)[i], &l.v[l.n++]);
+    if (r == 0)
+        r = records.data ? list_of_records(&records, ret, err) : list_of_json(&reply, ret, err);
     json_free(&envd_entries_response_table, &reply);
-    if (!l.v)
-        return smx_err_oom(err);
-    *ret = l;
-    return 0;
+    return r;
 }
 
 static int on_path(struct provider_box *box, const char *route, const char *path, const char *user,

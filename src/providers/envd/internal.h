@@ -29,6 +29,9 @@ struct envd_call {
     const void *request;
     const struct json_table *reply_table; /* NULL: nothing of interest */
     void *reply;
+    /* A type that the reply may have instead: then its body goes there. NULL: none. */
+    const char *other_type;
+    struct smx_buf *other;
     enum smx_code not_found; /* what the protocol's not_found means here */
 };
 int envd_call(

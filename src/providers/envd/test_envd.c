@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "io/test_util.h"
+#include "wire/envd/brief.h"
 
 /* A sandbox whose agent answers with the same bytes on every connection. */
 struct scripted {
@@ -310,6 +311,13 @@ FIBER_TEST(answers_of_unary_calls)
             -SMX_E_EXISTS, "there" },
         { JSON_REPLY("401 Unauthorized", "{\"code\":\"unauthenticated\",\"message\":\"who\"}"),
             -SMX_E_INVALID, "who" },
+        { JSON_REPLY("500 Oops", "{\"code\":\"internal\",\"message\":\"/a/b: Not a directory\"}"),
+            -SMX_E_INVALID, "/a/b" },
+        { JSON_REPLY("500 Oops",
+              "{\"code\":\"internal\",\"message\":\"open /usr/x: read-only file system\"}"),
+            -SMX_E_FORBIDDEN, "/usr/x" },
+        { JSON_REPLY("500 Oops", "{\"code\":\"internal\",\"message\":\"it broke\"}"),
+            -SMX_E_INTERNAL, "it broke" },
         { JSON_REPLY("200 OK", "not json"), -SMX_E_PROTOCOL, "makes no sense" },
         { JSON_REPLY("200 OK", ""), -SMX_E_PROTOCOL, "makes no sense" },
         { JSON_REPLY("500 Oops", "<html>"), -SMX_E_PROTOCOL, "status 500" },
@@ -330,6 +338,60 @@ FIBER_TEST(answers_of_unary_calls)
             ASSERT_TRUE(strstr(s.err.msg, cases[i].text) != NULL);
         }
     }
+}
+
+/* A reply of records: how many entries they must give, or an error. */
+static int list_of(const struct smx_buf *records, struct provider_file_list *ret)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    struct scripted s;
+    int r;
+
+    smx_buf_init(&reply, 1024 * 1024);
+    smx_buf_appendf(&reply, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+        ENVD_BRIEF_TYPE, records->len);
+    smx_buf_append(&reply, records->data ? records->data : "", records->len);
+    scripted_init(&s, reply.data, reply.len);
+    r = provider_list_dir(BOX(s), "x", NULL, 1, ret, in_ms(2000), &s.err);
+    scripted_done(&s);
+    return r;
+}
+
+FIBER_TEST(a_list_of_records)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf records = { 0 };
+    struct envd_brief e = { .path = SMX_VIEW("/w/a"),
+        .owner = SMX_VIEW("me"),
+        .group = SMX_VIEW("us"),
+        .type = ENVD_TYPE_DIRECTORY,
+        .mode = 0755,
+        .size = 9,
+        .mtime_unix_ms = 1234 };
+    struct provider_file_list l = { 0 };
+
+    smx_buf_init(&records, 1024 * 1024);
+    ASSERT_EQ(list_of(&records, &l), 0);
+    ASSERT_EQ(l.n, 0);
+    provider_file_list_done(&l);
+    for (int i = 0; i < 500; i++)
+        envd_brief_append(&records, &e);
+    e.type = ENVD_TYPE_UNSPECIFIED;
+    e.target = SMX_VIEW("nowhere");
+    envd_brief_append(&records, &e);
+    ASSERT_EQ(list_of(&records, &l), 0);
+    ASSERT_EQ(l.n, 501);
+    ASSERT_STR(l.v[499].name, "a");
+    ASSERT_STR(l.v[499].path, "/w/a");
+    ASSERT_STR(l.v[499].owner, "me");
+    ASSERT_STR(l.v[499].group, "us");
+    ASSERT_TRUE(l.v[499].type == PROVIDER_FILE_DIRECTORY && !l.v[499].symlink_target);
+    ASSERT_TRUE(l.v[499].mode == 0755 && l.v[499].size_bytes == 9);
+    ASSERT_EQ(l.v[499].mtime_unix_ms, 1234);
+    ASSERT_EQ(l.v[500].type, PROVIDER_FILE_SYMLINK);
+    ASSERT_STR(l.v[500].symlink_target, "nowhere");
+    provider_file_list_done(&l);
+    records.data[records.len - 1] = 'x';
+    ASSERT_EQ(list_of(&records, &l), -SMX_E_PROTOCOL);
 }
 
 /* What the client sent on its last connection; the zeros of envelopes become dots. */

@@ -1,6 +1,7 @@
 """What E2B's envd has beyond processes and files: gzip both ways, /files/compose, names of the sandbox, limits of
 /metrics, deadlines of every kind of call, and all forms that proto3 JSON allows."""
 import base64
+import datetime
 import gzip
 import json
 import os
@@ -348,3 +349,47 @@ def test_a_brief_list_for_the_gateway(agent):
     brief, = agent.unary(FS + "ListDir", {"path": "/tmp/brief", "sandmuxBrief": True})[1]["entries"]
     assert full.pop("metadata") == {"key": "value"} and full.pop("permissions") == "-rw-r--r--"
     assert brief == full
+
+
+def records(body):
+    """The entries of a body of sandmux's own kind, as ListDir's JSON has them."""
+    entries = []
+    while body:
+        *lengths, mode, kind, is_link, zero, size, mtime = struct.unpack_from("<5HBBIQq", body)
+        assert zero == 0
+        body, texts = body[32:], []
+        for n in lengths:
+            assert body[n] == 0
+            texts.append(body[:n].decode())
+            body = body[n + 1:]
+        path, target, owner, group = texts
+        entry = {"path": path, "name": path.rsplit("/", 1)[1], "owner": owner, "group": group, "mtime": mtime}
+        entry |= {k: v for k, v in (("mode", mode), ("size", str(size) if size else None)) if v}
+        entry |= {"type": ("", "FILE_TYPE_FILE", "FILE_TYPE_DIRECTORY", "FILE_TYPE_SYMLINK")[kind]} if kind else {}
+        entry |= {"symlinkTarget": target, "isSymlink": True} if is_link else {}
+        entries.append(entry)
+    return entries
+
+
+def test_a_list_in_records_says_what_the_brief_one_says(agent):
+    """Asked for by its type only; errors and everybody else's lists are JSON."""
+    agent.put("/tmp/many/folder/file", b"x")
+    agent.sh("cd /tmp/many && ln -s folder in && ln -s /nowhere out && mkfifo fifo && chmod 4750 folder/file && "
+             "touch -d @-1.5 folder/old && touch -d @9999999999.123456 new && for i in $(seq 500); do : > n$i; done")
+    body = {"path": "/tmp/many", "depth": 2, "sandmuxBrief": True}
+    mine = {**JSON, "Accept": "application/x-sandmux-entries"}
+    want = agent.unary(FS + "ListDir", body)[1]["entries"]
+    status, headers, reply = agent.request("POST", FS + "ListDir", json.dumps(body), mine)[:3]
+    got = records(reply)
+    assert (status, headers["Content-Type"]) == (200, "application/x-sandmux-entries") and len(got) == 507
+    times = [(entry.pop("mtime"), other.pop("modifiedTime")) for entry, other in zip(got, want)]
+    assert got == want
+    for ms, text in times:
+        moment = datetime.datetime.fromisoformat(text[:19] + "+00:00")
+        assert ms // 1000 == moment.timestamp() and ms % 1000 == int((text[19:-1].lstrip(".") + "000")[:3])
+    assert records(agent.request("POST", FS + "ListDir", json.dumps({"path": "/tmp/many/in"}), mine)[2]) != []
+    agent.sh("mkdir -p /tmp/none")
+    assert agent.request("POST", FS + "ListDir", json.dumps({"path": "/tmp/none"}), mine)[2] == b""
+    status, headers, reply = agent.request("POST", FS + "ListDir", json.dumps({"path": "/missing"}), mine)[:3]
+    assert (status, headers["Content-Type"], json.loads(reply)["code"]) == (404, "application/json", "not_found")
+    assert b"entries" in agent.request("POST", FS + "ListDir", json.dumps(body), {**JSON, "Accept": "*/*"})[2]
