@@ -136,6 +136,7 @@ static int start(struct agent *a, const struct options *o, struct smx_err *err)
     struct http_server_config cfg = { .handler = agent_handle,
         .ctx = a,
         .connections_max = SMX_AGENT_CONNECTIONS_MAX,
+        .descriptors = true,
         .error_body = error_body };
     int fd = -1, r;
 

@@ -238,7 +238,9 @@ static int make_pipes(struct ends *e, bool with_stdin, struct smx_err *err)
 {
     int p[2];
 
-    if (with_stdin) {
+    if (e->child[0] >= 0) {
+        /* passed */
+    } else if (with_stdin) {
         if (pipe2(p, O_CLOEXEC) < 0)
             return no_descriptors(err);
         e->child[0] = p[0];
@@ -249,6 +251,8 @@ static int make_pipes(struct ends *e, bool with_stdin, struct smx_err *err)
             return no_descriptors(err);
     }
     for (int i = 0; i < 2; i++) {
+        if (e->child[i + 1] >= 0)
+            continue;
         if (pipe2(p, O_CLOEXEC) < 0)
             return no_descriptors(err);
         e->out[i] = p[0];
@@ -289,11 +293,13 @@ static int make_terminal(struct ends *e, const struct envd_pty_size *size,
     return e->out[0] < 0 || e->in < 0 ? no_descriptors(err) : 0;
 }
 
-static int make_ends(
-    struct process *p, const struct agent_user *user, struct ends *e, struct smx_err *err)
+static int make_ends(struct process *p, const struct agent_user *user,
+    struct process_passed *passed, struct ends *e, struct smx_err *err)
 {
     const struct envd_start_request *req = &p->request;
 
+    if (!p->pty && passed->fd >= 0)
+        e->child[passed->as] = smx_take_fd(&passed->fd);
     if (!p->pty)
         return make_pipes(e, !req->has_stdin || req->stdin_open, err);
     return make_terminal(e, &req->pty->size, user, err);
@@ -399,7 +405,8 @@ static void listener_add(struct process *p, struct listener *l)
 }
 
 int process_start(struct agent *a, struct envd_start_request *request,
-    const struct agent_user *user, struct listener *l, struct process **ret, struct smx_err *err)
+    const struct agent_user *user, struct process_passed *passed, struct listener *l,
+    struct process **ret, struct smx_err *err)
 {
     struct ends e = { { -1, -1, -1 }, -1, { -1, -1 }, -1 };
     struct process *p = process_new(a, request);
@@ -414,7 +421,7 @@ int process_start(struct agent *a, struct envd_start_request *request,
         r = smx_err_set(err, SMX_E_FORBIDDEN,
             "cannot start a process as user '%s': the agent has no privilege", user->name);
     if (r == 0)
-        r = make_ends(p, user, &e, err);
+        r = make_ends(p, user, passed, &e, err);
     if (r == 0)
         r = spawn(p, user, &e, err);
     if (r == 0) {

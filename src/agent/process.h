@@ -64,11 +64,17 @@ struct listener {
 };
 
 void process_table_init(struct process_table *t);
-/* Starts and enters it; takes what *request holds (also on failure it is emptied). The new process
- * has @l as its first listener. Codes: SMX_E_INVALID (cwd, env), SMX_E_FILE_NOT_FOUND (cwd),
- * SMX_E_FORBIDDEN (user), SMX_E_NO_MEMORY, SMX_E_QUOTA. */
+/* A descriptor that came with the request, to be the process's stdin (0) or stdout (1): then nobody
+ * here reads or writes it. fd -1: none. */
+struct process_passed {
+    int fd, as;
+};
+/* Starts and enters it; takes what *request holds (also on failure it is emptied) and, once it is
+ * used, the passed descriptor. The new process has @l as its first listener. Codes: SMX_E_INVALID
+ * (cwd, env), SMX_E_FILE_NOT_FOUND (cwd), SMX_E_FORBIDDEN (user), SMX_E_NO_MEMORY, SMX_E_QUOTA. */
 int process_start(struct agent *a, struct envd_start_request *request,
-    const struct agent_user *user, struct listener *l, struct process **ret, struct smx_err *err);
+    const struct agent_user *user, struct process_passed *passed, struct listener *l,
+    struct process **ret, struct smx_err *err);
 /* A reference, or NULL: by pid or tag; running ones first, the newest of several. */
 struct process *process_find(struct agent *a, const struct envd_selector *s);
 struct process *process_ref(struct process *p);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/stream_clock.h"
+#include "base/fd.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -206,13 +207,41 @@ static void stream_run(struct stream *s)
     process_unlisten(&s->listener);
 }
 
+/* What came with the request; the reply says so when it is used. */
+static struct process_passed passed_with(struct call *c)
+{
+    struct smx_view v = http_field(c->x, H1_DESCRIPTOR);
+    bool in = v.p && smx_view_eq(v, ENVD_PASSED_STDIN);
+
+    if (!in && !(v.p && smx_view_eq(v, ENVD_PASSED_STDOUT)))
+        return (struct process_passed){ .fd = -1 };
+    return (struct process_passed){ .fd = http_take_descriptor(c->x), .as = in ? 0 : 1 };
+}
+
+static enum rpc_code start_with(struct call *c, struct envd_start_request *request,
+    const struct agent_user *user, struct listener *l, struct process **ret)
+{
+    struct process_passed passed = passed_with(c);
+    bool some = passed.fd >= 0;
+    int r = process_start(c->agent, request, user, &passed, l, ret, &c->err);
+
+    if (r == 0 && some && passed.fd < 0)
+        http_add_field(
+            c->x, H1_DESCRIPTOR, passed.as == 0 ? ENVD_PASSED_STDIN : ENVD_PASSED_STDOUT);
+    smx_close(passed.fd);
+    if (r == -SMX_E_FILE_NOT_FOUND)
+        return RPC_INVALID_ARGUMENT; /* the working directory */
+    if (r == -SMX_E_NO_MEMORY)
+        return RPC_RESOURCE_EXHAUSTED;
+    return r < 0 ? call_error(c) : RPC_OK;
+}
+
 /* Decodes, finds the user and starts; on RPC_OK the listener is one. */
 static enum rpc_code start(struct call *c, struct listener *l, struct process **ret)
 {
     struct envd_start_request request;
     struct agent_user user;
     enum rpc_code code = call_decode(c, &envd_start_request_table, &request);
-    int r;
 
     if (code != RPC_OK)
         return code;
@@ -221,13 +250,9 @@ static enum rpc_code start(struct call *c, struct listener *l, struct process **
         json_free(&envd_start_request_table, &request);
         return code;
     }
-    r = process_start(c->agent, &request, &user, l, ret, &c->err);
+    code = start_with(c, &request, &user, l, ret);
     agent_user_done(&user);
-    if (r == -SMX_E_FILE_NOT_FOUND)
-        return RPC_INVALID_ARGUMENT; /* the working directory */
-    if (r == -SMX_E_NO_MEMORY)
-        return RPC_RESOURCE_EXHAUSTED;
-    return r < 0 ? call_error(c) : RPC_OK;
+    return code;
 }
 
 enum rpc_code process_rpc_start(struct call *c)

@@ -8,7 +8,7 @@
 
 #include "http/conn.h"
 
-enum { INTERIM_MAX = 32 };
+enum { INTERIM_MAX = 32, WITH_FILE = 256 };
 
 int http_client_init(struct http_client *c, int fd, struct smx_err *err)
 {
@@ -81,11 +81,25 @@ static void write_head(
     h1_write_end(out);
 }
 
+/* The descriptor goes with the first bytes, few enough to be sent whole or not at all. */
+static int send_request(struct http_client *c, const struct http_client_request *q,
+    const struct smx_buf *head, struct smx_err *err)
+{
+    size_t first = q->passed ? SMX_MIN(head->len, (size_t)WITH_FILE) : 0;
+    struct iovec iov[2] = { { .iov_base = head->data + first, .iov_len = head->len - first },
+        { .iov_base = (void *)(uintptr_t)q->body, .iov_len = q->n } };
+    int fd = q->passed - 1;
+    int r = first == 0 ? 0
+                       : io_send_fds(&c->fd, head->data, first, &fd, 1,
+                             smx_deadline_in_ms(SMX_HTTP_STREAM_TIMEOUT_MS), err);
+
+    return r < 0 ? r : io_writev(&c->fd, iov, q->n ? 2 : 1, SMX_HTTP_STREAM_TIMEOUT_MS, err);
+}
+
 int http_client_request(
     struct http_client *c, const struct http_client_request *q, struct smx_err *err)
 {
     struct smx_buf out;
-    struct iovec iov[2];
     int r;
 
     assert(!c->reading && c->body.done);
@@ -97,11 +111,8 @@ int http_client_request(
     c->sent = c->left_out == 0;
     c->reading = true;
     r = smx_buf_check(&out, err);
-    if (r == 0) {
-        iov[0] = (struct iovec){ .iov_base = out.data, .iov_len = out.len };
-        iov[1] = (struct iovec){ .iov_base = (void *)(uintptr_t)q->body, .iov_len = q->n };
-        r = io_writev(&c->fd, iov, q->n ? 2 : 1, SMX_HTTP_STREAM_TIMEOUT_MS, err);
-    }
+    if (r == 0)
+        r = send_request(c, q, &out, err);
     http_pool_buf_done(&out);
     return failed(c, r);
 }
@@ -141,6 +152,17 @@ int http_client_send_all(struct http_client *c, enum h1_method method, struct sm
 
     q.body = body;
     q.n = n;
+    return http_client_request(c, &q, err);
+}
+
+int http_client_send_with(struct http_client *c, enum h1_method method, struct smx_view target,
+    const struct smx_buf *fields, const void *body, size_t n, int fd, struct smx_err *err)
+{
+    struct http_client_request q = request_of(method, target, fields, n);
+
+    q.body = body;
+    q.n = n;
+    q.passed = fd + 1;
     return http_client_request(c, &q, err);
 }
 

@@ -41,6 +41,11 @@ int http_client_finish(
 /* One call for small requests: head and whole body in one write. */
 int http_client_send_all(struct http_client *c, enum h1_method method, struct smx_view target,
     const struct smx_buf *fields, const void *body, size_t n, struct smx_err *err);
+/* The same with a descriptor (borrowed), for a server on the same machine that takes one:
+ * http_client_passes(). */
+int http_client_send_with(struct http_client *c, enum h1_method method, struct smx_view target,
+    const struct smx_buf *fields, const void *body, size_t n, int fd, struct smx_err *err);
+bool http_client_passes(const struct http_client *c);
 /* [parks] the reply's head; views live until the next call on c. */
 int http_client_head(
     struct http_client *c, struct h1_head *ret, uint64_t deadline_ns, struct smx_err *err);

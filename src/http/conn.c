@@ -114,13 +114,14 @@ static bool finish(struct http_exchange *x)
     return false;
 }
 
-static bool serve_one(struct http_conn *c, struct http_message *request)
+static bool serve_one(struct http_conn *c, struct http_message *request, int passed)
 {
     struct http_exchange *x = &c->x;
     bool go_on;
 
     http_exchange_init(x, c);
     x->request = *request;
+    x->passed = passed;
     http_body_init(&x->body, &x->request.head);
     c->server->cfg.handler(x, c->server->cfg.ctx);
     go_on = finish(x);
@@ -152,16 +153,20 @@ static bool turn(struct http_conn *c, bool first)
     struct http_head_want want = { .deadline_ns = 0 };
     struct http_message request = { .block = NULL };
     struct smx_err err = { .code = SMX_OK };
-    int status = 0, r = wait_idle(c, first ? s->cfg.head_timeout_ms : s->cfg.idle_timeout_ms);
+    int passed = 0, status = 0,
+        r = wait_idle(c, first ? s->cfg.head_timeout_ms : s->cfg.idle_timeout_ms);
 
     if (r == -SMX_E_TIMEOUT && first)
         refuse(c, 408, "no request arrived in time");
     if (r < 0)
         return false;
     want.deadline_ns = smx_deadline_in_ms(s->cfg.head_timeout_ms);
+    if (s->cfg.descriptors && c->peer.unix_socket && !c->secure)
+        want.passed = &passed;
     r = http_in_head(&c->in, &c->fd, &want, &request, &status, &err);
     if (r > 0)
-        return serve_one(c, &request);
+        return serve_one(c, &request, passed);
+    smx_close(passed - 1);
     if (r < 0 && status == 408)
         refuse(c, 408, "the head of the request did not arrive in time");
     else if (r < 0 && status > 0)

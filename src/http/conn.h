@@ -24,6 +24,7 @@ struct http_exchange {
     bool chunked, head_only, until_close;
     bool close; /* after the reply */
     bool broken, aborted, upgraded;
+    int passed; /* one more than the descriptor that came with the head; 0: none did */
 };
 
 struct http_peer_count {
@@ -120,6 +121,7 @@ struct http_client_request {
     bool no_body;                 /* then no framing field is sent */
     const void *body;             /* first bytes of the body, sent with the head */
     size_t n;
+    int passed; /* one more than a descriptor that goes with it; 0: none does */
 };
 struct http_client;
 int http_client_request(

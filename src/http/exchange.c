@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <strings.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "http/conn.h"
 
@@ -29,6 +30,15 @@ void http_exchange_done(struct http_exchange *x)
     }
     smx_buf_done(&x->extra);
     http_message_done(&x->request);
+    smx_close(http_take_descriptor(x));
+}
+
+int http_take_descriptor(struct http_exchange *x)
+{
+    int fd = x->passed - 1;
+
+    x->passed = 0;
+    return fd;
 }
 
 void *http_alloc(struct http_exchange *x, size_t n)

@@ -20,9 +20,14 @@ static bool unix_socket(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
+bool http_client_passes(const struct http_client *c)
+{
+    return !c->fd.filter_ops && unix_socket(c->fd.fd);
+}
+
 int http_client_ask_file(struct http_client *c, struct smx_buf *fields)
 {
-    if (!c->fd.filter_ops && unix_socket(c->fd.fd)) {
+    if (http_client_passes(c)) {
         c->takes_file = true;
         h1_write_field(fields, H1_DESCRIPTOR, SMX_VIEW("1"));
     }

@@ -33,6 +33,7 @@ struct http_server_config {
     uint64_t write_timeout_ms, stream_timeout_ms, linger_timeout_ms, shed_idle_ms; /* 0: limits.h */
     size_t connections_per_peer; /* TCP; 0: limits.h, and loopback has no limit */
     size_t connections_max;      /* of this server; 0: as many as descriptors allow */
+    bool descriptors; /* a request on a unix socket may bring one: http_take_descriptor() */
     /* Called when descriptors run short, before clients are closed: true when it closed some. */
     bool (*make_room)(void *ctx);
     /* Answers requests that could not be parsed or timed out, in the shape the wire expects; NULL:
@@ -107,6 +108,9 @@ int http_body_all(struct http_exchange *x, struct smx_buf *buf, struct smx_err *
  * negative code. idle_ms: without progress. */
 int64_t http_body_copy(
     struct http_exchange *x, struct io_fd *to, uint64_t idle_ms, struct smx_err *err);
+
+/* The descriptor that came with the request's head, the caller's from now on; -1: none. */
+int http_take_descriptor(struct http_exchange *x);
 
 /* --- reply
  * -----------------------------------------------------------------------------------------------

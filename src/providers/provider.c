@@ -190,6 +190,8 @@ bool provider_shed(struct provider *p)
 int provider_process_start(struct provider_box *box, const struct provider_process_spec *spec,
     struct provider_stream **ret, uint64_t deadline, struct smx_err *err)
 {
+    if (spec->ret_socket)
+        *spec->ret_socket = -1;
     return DATA_CALL(box, start, "run processes", spec, ret, deadline, err);
 }
 

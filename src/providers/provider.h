@@ -140,6 +140,11 @@ struct provider_process_spec {
     bool stdin_open;     /* false: reads EOF at once */
     const char *tag;     /* NULL: none */
     uint64_t timeout_ms; /* its process group is killed after that; 0: never */
+    /* Without tty. Not NULL: where the provider can, what the process reads (stdin_open) or else
+     * what it writes to stdout goes by a stream socket of its own and not by the calls and events
+     * below; *ret_socket is our end, the caller's. -1: it cannot, all is as ever. Nothing that the
+     * process does to its end makes ours block. */
+    int *ret_socket;
 };
 
 enum provider_event_kind {

@@ -6,8 +6,12 @@
  * process survives. While it is silent it owns no buffer. */
 #include "providers/envd/internal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
 
 enum {
     READ_SIZE = 64 * 1024,
@@ -15,7 +19,8 @@ enum {
     DRAIN_MS = 2000,
     KEEP_BUFFER_MS = 50,
     START_GRACE_MS = 10000, /* beyond a process's own limit nobody waits for its start */
-    INPUT_PIECE = 256 * 1024
+    INPUT_PIECE = 256 * 1024,
+    SOCKET_ROOM = 1024 * 1024 /* as much of it as the system allows */
 };
 
 struct provider_stream {
@@ -280,8 +285,35 @@ void envd_stream_close(struct provider_stream *s)
 
 /* --- starting ------------------------------------------------------------------------------ */
 
-static int send_stream_request(struct envd_conn *c, const char *route, const char *user,
-    uint64_t timeout_ms, const struct json_table *table, const void *request, struct smx_err *err)
+/* What a stream is asked for. */
+struct opening {
+    const char *route, *user;
+    uint64_t timeout_ms;
+    const struct json_table *table;
+    const void *request;
+    const char *passed_as; /* ENVD_PASSED_*; NULL: nothing is to be passed */
+    int ours, theirs;      /* the socket that is; theirs goes along */
+};
+
+/* A socket and not a pipe: whoever writes a pipe from memory that is slow to come holds its lock
+ * meanwhile, and we would wait for it. Both ends know one direction only. */
+static int make_socket(struct opening *o, const struct envd_conn *c, struct smx_err *err)
+{
+    int pair[2], room = SOCKET_ROOM;
+    bool in = o->passed_as && strcmp(o->passed_as, ENVD_PASSED_STDIN) == 0;
+
+    if (!o->passed_as || !http_client_passes(&c->http))
+        return 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return smx_err_errno(err, errno, "making a socket");
+    o->ours = pair[0];
+    o->theirs = pair[1];
+    (void)setsockopt(pair[in ? 0 : 1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+    shutdown(o->ours, in ? SHUT_RD : SHUT_WR);
+    return 0;
+}
+
+static int send_stream_request(struct envd_conn *c, const struct opening *o, struct smx_err *err)
 {
     SMX_CLEANUP(smx_buf_done) struct smx_buf fields = { 0 };
     SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
@@ -290,26 +322,31 @@ static int send_stream_request(struct envd_conn *c, const char *route, const cha
 
     smx_buf_init(&fields, FIELDS_MAX);
     smx_buf_init(&body, SMX_RPC_ENVELOPE_MAX);
-    if (timeout_ms)
-        smx_buf_appendf(&fields, "Connect-Timeout-Ms: %llu\r\n", (unsigned long long)timeout_ms);
-    r = envd_fields(&fields, ENVD_STREAM_TYPE, user, err);
+    if (o->timeout_ms)
+        smx_buf_appendf(&fields, "Connect-Timeout-Ms: %llu\r\n", (unsigned long long)o->timeout_ms);
+    if (o->theirs >= 0)
+        h1_write_field(&fields, H1_DESCRIPTOR, smx_view_of(o->passed_as));
+    r = envd_fields(&fields, ENVD_STREAM_TYPE, o->user, err);
     at = rpc_begin(&body, 0);
     if (r == 0)
-        r = json_encode_to(&body, table, request, err);
+        r = json_encode_to(&body, o->table, o->request, err);
     if (r < 0)
         return r;
     rpc_end(&body, at);
-    return http_client_send_all(
-        &c->http, H1_POST, smx_view_of(route), &fields, body.data, body.len, err);
+    return http_client_send_with(
+        &c->http, H1_POST, smx_view_of(o->route), &fields, body.data, body.len, o->theirs, err);
 }
 
 /* The reply's head and the first event, which is the start. */
-static int read_start(struct provider_stream *s, uint64_t deadline, struct smx_err *err)
+static int read_start(
+    struct provider_stream *s, struct opening *o, uint64_t deadline, struct smx_err *err)
 {
     struct provider_event first;
     struct h1_head head;
     int r = http_client_head(&s->conn->http, &head, deadline, err);
 
+    if (r == 0 && !h1_get(&head, H1_DESCRIPTOR).p) /* not used: an agent of an older release */
+        smx_close(smx_take_fd(&o->ours));
     if (r == 0 && head.status != 200)
         r = envd_http_error(s->conn, head.status, deadline, err);
     if (r == 0)
@@ -322,24 +359,28 @@ static int read_start(struct provider_stream *s, uint64_t deadline, struct smx_e
     return 0;
 }
 
-static int open_stream(struct envd_box *b, const char *route, const char *user, uint64_t timeout_ms,
-    const struct json_table *table, const void *request, struct provider_stream **ret,
+static int open_stream(struct envd_box *b, struct opening *o, struct provider_stream **ret,
     uint64_t deadline, struct smx_err *err)
 {
     struct provider_stream *s = smx_alloc(sizeof *s);
     int r;
 
+    o->ours = o->theirs = -1;
     if (!s)
         return smx_err_oom(err);
     s->handle = b->handle;
-    s->has_limit = timeout_ms > 0;
+    s->has_limit = o->timeout_ms > 0;
     smx_buf_init(&s->in, SMX_RPC_ENVELOPE_MAX + 2 * READ_SIZE);
     r = envd_conn_get(b, &s->conn, deadline, err);
     if (r == 0)
-        r = send_stream_request(s->conn, route, user, timeout_ms, table, request, err);
+        r = make_socket(o, s->conn, err);
     if (r == 0)
-        r = read_start(s, deadline, err);
+        r = send_stream_request(s->conn, o, err);
+    smx_close(smx_take_fd(&o->theirs));
+    if (r == 0)
+        r = read_start(s, o, deadline, err);
     if (r < 0) {
+        smx_close(smx_take_fd(&o->ours));
         envd_stream_close(s);
         return r;
     }
@@ -363,7 +404,13 @@ int envd_start(struct provider_box *box, const struct provider_process_spec *spe
         .tag = envd_str(spec->tag),
         .stdin_open = spec->stdin_open,
         .has_stdin = true };
+    struct opening o = { .route = ENVD_PROCESS_START,
+        .user = envd_user(b, spec->user),
+        .timeout_ms = spec->timeout_ms,
+        .table = &envd_start_request_table,
+        .request = &req };
     size_t n = 0;
+    int r;
 
     if (!spec->argv[0] || !*spec->argv[0])
         return smx_err_set(err, SMX_E_INVALID, "command: must not be empty");
@@ -374,17 +421,23 @@ int envd_start(struct provider_box *box, const struct provider_process_spec *spe
     req.process.args = (struct json_strings){ .v = (char **)(uintptr_t)(spec->argv + 1), .n = n };
     if (spec->timeout_ms)
         deadline = SMX_MIN(deadline, smx_deadline_in_ms(spec->timeout_ms + START_GRACE_MS));
-    return open_stream(b, ENVD_PROCESS_START, envd_user(b, spec->user), spec->timeout_ms,
-        &envd_start_request_table, &req, ret, deadline, err);
+    if (spec->ret_socket && !spec->tty)
+        o.passed_as = spec->stdin_open ? ENVD_PASSED_STDIN : ENVD_PASSED_STDOUT;
+    r = open_stream(b, &o, ret, deadline, err);
+    if (spec->ret_socket)
+        *spec->ret_socket = smx_take_fd(&o.ours);
+    return r;
 }
 
 int envd_connect(struct provider_box *box, uint32_t pid, struct provider_stream **ret,
     uint64_t deadline, struct smx_err *err)
 {
     struct envd_connect_request req = { .process = { .pid = pid, .has_pid = true } };
+    struct opening o = {
+        .route = ENVD_PROCESS_CONNECT, .table = &envd_connect_request_table, .request = &req
+    };
 
-    return open_stream(envd_box_of(box), ENVD_PROCESS_CONNECT, /* user= */ NULL,
-        /* timeout_ms= */ 0, &envd_connect_request_table, &req, ret, deadline, err);
+    return open_stream(envd_box_of(box), &o, ret, deadline, err);
 }
 
 /* --- calls by pid -------------------------------------------------------------------------- */

@@ -48,6 +48,12 @@
  * seconds) says otherwise. */
 #define ENVD_KEEPALIVE_S 90
 
+/* Beyond the protocol, between an agent and its gateway: with the field H1_DESCRIPTOR of one of
+ * these values a Start brings a descriptor that becomes the process's stdin or stdout. A reply
+ * without the field: it was not used. */
+#define ENVD_PASSED_STDIN "stdin"
+#define ENVD_PASSED_STDOUT "stdout"
+
 /* --- process.Process --------------------------------------------------------------------- */
 
 struct envd_empty {
