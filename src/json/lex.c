@@ -103,6 +103,28 @@ static uint64_t special_bytes(uint64_t v)
     return ((v - ones * 0x20) | (quote - ones) | (back - ones) | v) & high;
 }
 
+/* The same for less than eight bytes, each read into one word: what is behind the end is marked, or
+ * a byte stands there twice. */
+static size_t short_plain_run(const char *p, size_t n)
+{
+    uint32_t first, last;
+    uint64_t v = 0, marks;
+    size_t at;
+
+    if (n < sizeof first) {
+        for (size_t i = 0; i < n; i++)
+            v |= (uint64_t)(unsigned char)p[i] << (8 * i);
+        return (size_t)__builtin_ctzll(special_bytes(v)) / 8;
+    }
+    memcpy(&first, p, sizeof first);
+    memcpy(&last, p + n - sizeof last, sizeof last);
+    marks = special_bytes(le32toh(first) | (uint64_t)le32toh(last) << 32);
+    if (!marks)
+        return n;
+    at = (size_t)__builtin_ctzll(marks) / 8;
+    return at < sizeof first ? at : n - 2 * sizeof last + at;
+}
+
 size_t lex_plain_run(const char *p, size_t n)
 {
     size_t i = 0;
@@ -116,9 +138,11 @@ size_t lex_plain_run(const char *p, size_t n)
     }
     if (i == n)
         return n;
-    v = 0; /* what is behind the end is marked */
-    memcpy(&v, p + i, n - i);
-    return i + (size_t)__builtin_ctzll(special_bytes(le64toh(v))) / 8;
+    if (n < sizeof v)
+        return short_plain_run(p, n);
+    memcpy(&v, p + n - sizeof v, sizeof v); /* begins with bytes that are known to be plain */
+    marks = special_bytes(le64toh(v));
+    return marks ? n - sizeof v + (size_t)__builtin_ctzll(marks) / 8 : n;
 }
 
 /* Value of four hex digits, -1 when they are not. */

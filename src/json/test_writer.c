@@ -100,6 +100,40 @@ TEST(doubles_are_short_and_exact)
     }
 }
 
+/* As a value and as a key: a byte to escape at each place, or two of them. */
+TEST(an_escape_at_each_place_of_texts_of_each_length)
+{
+    static const char special[] = "\"\\\n\x1f";
+
+    for (size_t n = 1; n <= 34; n++) {
+        for (size_t at = 0; at < n * n * 4; at++) {
+            size_t one = at % n, two = at / n % n;
+            char text[40], want[128], *p = want;
+            struct json_writer w;
+            struct smx_buf b;
+
+            memset(text, 'x', n);
+            text[n] = '\0';
+            text[one] = text[two] = special[at / n / n];
+            for (size_t i = 0; i < n; i++)
+                p = stpcpy(p, text[i] == 'x'      ? "x"
+                              : text[i] == '\n'   ? "\\n"
+                              : text[i] == '\x1f' ? "\\u001f"
+                              : text[i] == '"'    ? "\\\""
+                                                  : "\\\\");
+            smx_buf_init(&b, 1000);
+            json_writer_init(&w, &b);
+            json_object_begin(&w);
+            json_kv_string(&w, text, text);
+            json_object_end(&w);
+            ASSERT_EQ(b.len, 2 * strlen(want) + 7);
+            ASSERT_EQ(memcmp(b.data + 2, want, strlen(want)), 0);
+            ASSERT_EQ(memcmp(b.data + 5 + strlen(want), want, strlen(want)), 0);
+            smx_buf_done(&b);
+        }
+    }
+}
+
 TEST(base64_of_every_length_is_what_the_plain_loop_gives)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

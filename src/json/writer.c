@@ -155,18 +155,23 @@ static void put_string(struct smx_buf *out, const char *s, size_t n)
 void json_key(struct json_writer *w, const char *key)
 {
     size_t n = strlen(key);
+    struct smx_buf *out = w->out;
+    bool comma = w->comma & level_bit(w);
 
     assert(w->object & level_bit(w) && !w->has_key);
-    put_comma(w);
-    if (lex_plain_run(key, n) == n && smx_buf_reserve(w->out, n + 3) == 0) {
-        put_plain(w->out, key, n);
-        w->out->data[w->out->len++] = ':';
-        w->out->data[w->out->len] = '\0';
-    } else {
-        put_string(w->out, key, n);
-        smx_buf_append_char(w->out, ':');
-    }
     w->has_key = true;
+    if (lex_plain_run(key, n) == n && smx_buf_reserve(out, n + 3 + comma) == 0) {
+        if (comma)
+            out->data[out->len++] = ',';
+        put_plain(out, key, n);
+        out->data[out->len++] = ':';
+        out->data[out->len] = '\0';
+        w->comma |= level_bit(w);
+        return;
+    }
+    put_comma(w);
+    put_string(out, key, n);
+    smx_buf_append_char(out, ':');
 }
 
 void json_string_n(struct json_writer *w, const char *s, size_t n)
