@@ -1,5 +1,7 @@
-/* upload.c - the writing half of POST /files. An upload that is cut short leaves what arrived, as
- * envd does, and is never reported as a success; one that must be whole (compressed bodies, whose
+/* upload.c - the writing half of POST /files. The file is written in place, as envd does it: its
+ * mode, links and watchers stay, and whoever has it open sees the new content. So an upload that is
+ * cut short leaves what arrived, unless it is a short one, which is written when all of it is
+ * there; it is never reported as a success. One that must be whole (compressed bodies, whose
  * damage shows at their end) is collected in an unnamed file of the same file system first. */
 #include "agent/upload.h"
 
@@ -107,9 +109,16 @@ int upload_open(struct upload *u, struct agent *a, struct http_exchange *x, cons
         return 0;
     }
     u->whole = whole;
-    if (whole)
-        return open_collector(u, err);
-    return ftruncate(u->fd, 0) < 0 ? fail_write(u, errno, err) : 0;
+    u->truncate = !whole;
+    return whole ? open_collector(u, err) : 0;
+}
+
+static int make_empty(struct upload *u, struct upload_error *err)
+{
+    if (u->truncate && ftruncate(u->fd, 0) < 0)
+        return fail_write(u, errno, err);
+    u->truncate = false;
+    return 0;
 }
 
 /* --- the child --------------------------------------------------------------------------- */
@@ -156,6 +165,8 @@ static int start_child(struct upload *u, struct upload_error *err)
     struct smx_err why = { 0 };
     int p[2], r;
 
+    if (make_empty(u, err) < 0)
+        return -1;
     if (pipe2(p, O_CLOEXEC) < 0)
         return upload_fail(err, 429, "too many open files");
     (void)fcntl(p[1], F_SETPIPE_SZ, PIPE_SIZE); /* smaller is only slower */
@@ -250,8 +261,11 @@ int upload_body(struct upload *u, struct upload_error *err, struct smx_err *sour
 
 static int write_held(struct upload *u, struct upload_error *err)
 {
-    int r = u->held.len > 0 ? smx_write_full(u->fd, u->held.data, u->held.len) : 0;
+    int r;
 
+    if (make_empty(u, err) < 0)
+        return -1;
+    r = u->held.len > 0 ? smx_write_full(u->fd, u->held.data, u->held.len) : 0;
     return r < 0 ? fail_write(u, -r, err) : 0;
 }
 

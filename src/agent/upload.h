@@ -13,6 +13,7 @@ struct upload {
     const char *path; /* borrowed */
     int fd;           /* the open file; -1 once a child has it */
     bool blocking;    /* the child opens the path itself: a FIFO without a reader, say */
+    bool truncate;    /* what was in it goes when writing begins */
     bool whole;       /* the content replaces the file only when all of it is there */
     struct smx_buf held;
     struct filework *work;
@@ -25,7 +26,8 @@ struct upload_error {
     char message[320];
 };
 
-/* Makes parents, opens and (but for whole) truncates the file; it belongs to the user. 0 or -1. */
+/* Makes parents and opens the file; it belongs to the user. What was in it stays until something is
+ * written: a short upload that is cut changes nothing. 0 or -1. */
 int upload_open(struct upload *u, struct agent *a, struct http_exchange *x, const char *path,
     const struct agent_user *user, bool whole, struct upload_error *err);
 /* [parks] takes all that the source gives. An error of the source is in *source_err, with -2. */

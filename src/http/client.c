@@ -8,7 +8,7 @@
 
 #include "http/conn.h"
 
-enum { INTERIM_MAX = 32, WITH_FILE = 256 };
+enum { INTERIM_MAX = 32, WITH_FILE = 256, AT_ONCE = 8192 };
 
 int http_client_init(struct http_client *c, int fd, struct smx_err *err)
 {
@@ -81,19 +81,27 @@ static void write_head(
     h1_write_end(out);
 }
 
-/* The descriptor goes with the first bytes, few enough to be sent whole or not at all. */
+/* The descriptor goes with the first bytes, few enough to be sent whole or not at all; with all of
+ * them if they are: a server that expects none may take the end of what came with it for the end of
+ * what came. */
 static int send_request(struct http_client *c, const struct http_client_request *q,
-    const struct smx_buf *head, struct smx_err *err)
+    struct smx_buf *head, struct smx_err *err)
 {
-    size_t first = q->passed ? SMX_MIN(head->len, (size_t)WITH_FILE) : 0;
-    struct iovec iov[2] = { { .iov_base = head->data + first, .iov_len = head->len - first },
+    struct iovec iov[2] = { { .iov_base = head->data, .iov_len = head->len },
         { .iov_base = (void *)(uintptr_t)q->body, .iov_len = q->n } };
-    int fd = q->passed - 1;
-    int r = first == 0 ? 0
-                       : io_send_fds(&c->fd, head->data, first, &fd, 1,
-                             smx_deadline_in_ms(SMX_HTTP_STREAM_TIMEOUT_MS), err);
+    int fd = q->passed - 1, r;
+    size_t first = SMX_MIN(head->len, (size_t)WITH_FILE);
 
-    return r < 0 ? r : io_writev(&c->fd, iov, q->n ? 2 : 1, SMX_HTTP_STREAM_TIMEOUT_MS, err);
+    if (fd < 0)
+        return io_writev(&c->fd, iov, q->n ? 2 : 1, SMX_HTTP_STREAM_TIMEOUT_MS, err);
+    if (head->len + q->n <= AT_ONCE && smx_buf_append(head, q->body, q->n) == 0) {
+        first = head->len;
+        iov[1].iov_len = 0;
+    }
+    r = io_send_fds(
+        &c->fd, head->data, first, &fd, 1, smx_deadline_in_ms(SMX_HTTP_STREAM_TIMEOUT_MS), err);
+    iov[0] = (struct iovec){ .iov_base = head->data + first, .iov_len = head->len - first };
+    return r < 0 ? r : io_writev(&c->fd, iov, 2, SMX_HTTP_STREAM_TIMEOUT_MS, err);
 }
 
 int http_client_request(

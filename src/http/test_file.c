@@ -486,6 +486,82 @@ FIBER_TEST(a_server_hands_over_what_a_client_asks_for)
     smx_close(fd);
 }
 
+/* --- descriptors that come with a request ------------------------------------------------------
+ */
+
+/* "/take": writes a letter to it; anything else leaves it. */
+static void take_it(struct http_exchange *x, void *ctx SMX_UNUSED)
+{
+    struct smx_view path = http_path(x);
+    int fd = smx_view_eq(path, "/take") ? http_take_descriptor(x) : -1;
+    bool got = fd >= 0 && smx_write_full(fd, "x", 1) == 0;
+
+    http_reply(x, 200, NULL, got ? "got" : "not", 3);
+    smx_close(fd);
+}
+
+/* The answer to a request that brings the writing end of a pipe, and what arrived at the other. */
+static void bring(
+    struct http_client *c, const char *path, size_t size, const char *want, const char *arrives)
+{
+    char text[4] = "", big[10000], letters[4] = "";
+    struct smx_buf fields;
+    struct h1_head head;
+    int p[2];
+
+    memset(big, 'b', sizeof big);
+    smx_buf_init(&fields, 16384);
+    h1_write_field(&fields, "X-Big", (struct smx_view){ big, size });
+    ASSERT_EQ(pipe2(p, O_CLOEXEC), 0);
+    ASSERT_TRUE(http_client_passes(c));
+    ASSERT_EQ(
+        http_client_send_with(c, H1_POST, smx_view_of(path), &fields, big, size, p[1], NULL), 0);
+    smx_close(p[1]);
+    ASSERT_EQ(http_client_head(c, &head, in_ms(1000), NULL), 0);
+    ASSERT_EQ(http_client_read(c, text, 3, in_ms(1000), NULL), 3);
+    ASSERT_STR(text, want);
+    io_yield();
+    ASSERT_EQ(smx_read_full(p[0], letters, 3), (ssize_t)strlen(arrives)); /* to its end */
+    ASSERT_STR(letters, arrives);
+    smx_close(p[0]);
+    smx_buf_done(&fields);
+}
+
+static void bring_to(bool takes)
+{
+    struct http_server_config cfg = { .handler = take_it, .descriptors = takes };
+    struct http_server *s = NULL;
+    struct http_client c;
+    unsigned before;
+    int sv[2];
+
+    ASSERT_EQ(http_server_new(io_loop_self(), &cfg, &s, NULL), 0);
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+    ASSERT_EQ(http_server_serve_fd(s, sv[1], "test", NULL), 0);
+    ASSERT_EQ(http_client_init(&c, sv[0], NULL), 0);
+    bring(&c, "/leave", 1000, "not", "");
+    before = open_fds();
+    for (size_t i = 0; i < 3; i++) {
+        size_t size = takes ? i * 5000 : i; /* a server that expects none gets it all at once */
+
+        bring(&c, "/take", size, takes ? "got" : "not", takes ? "x" : "");
+        bring(&c, "/leave", size, "not", "");
+    }
+    ASSERT_EQ(open_fds(), before);
+    http_client_done(&c);
+    end_server(s);
+}
+
+FIBER_TEST(a_request_brings_a_descriptor)
+{
+    bring_to(/* takes= */ true);
+}
+
+FIBER_TEST(a_server_that_takes_none_closes_it)
+{
+    bring_to(/* takes= */ false);
+}
+
 FIBER_TEST(nobody_asks_over_tcp)
 {
     struct http_server *s = server_of(hand_over, NULL);

@@ -3,6 +3,7 @@
 #include "providers/envd/internal.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "io/test_util.h"
@@ -133,6 +134,137 @@ FIBER_TEST(a_process_from_start_to_end)
     ASSERT_EQ(provider_stream_next(p, &e, in_ms(2000), &s.err), -SMX_E_CLOSED);
     provider_stream_close(p);
     ASSERT_EQ(s.box.n_kept, 1); /* the connection is used again */
+}
+
+/* --- output by a socket ---------------------------------------------------------------------- */
+
+#define WITH_FIELD(what)                                                                     \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/connect+json\r\nSandmux-Descriptor: " what \
+    "\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+/* The reply of script() with a field in its head. */
+static void script_with_field(struct smx_buf *out, const char *const *json)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf plain = { 0 };
+    size_t head = strlen(STREAM_HEAD);
+
+    script(&plain, json);
+    smx_buf_init(out, 1024 * 1024);
+    smx_buf_append_str(out, WITH_FIELD("stdout"));
+    smx_buf_append(out, plain.data + head, plain.len - head);
+}
+
+static const char *const quiet[] = { START,
+    "{\"event\":{\"end\":{\"exited\":true,\"status\":\"exit status 0\"}}}", "{}", NULL };
+
+/* What came with the request at the agent's side; -1: nothing. */
+static int passed_to(struct scripted *s, struct smx_buf *request)
+{
+    size_t nfds = 1;
+    int fd = -1;
+    ssize_t n;
+
+    smx_buf_init(request, 65536);
+    if (smx_buf_reserve(request, 4096) < 0)
+        return -1;
+    n = io_recv_fds(&s->peer, request->data, 4096, &fd, &nfds, in_ms(2000), NULL);
+    request->len = (size_t)SMX_MAX(n, 0);
+    request->data[request->len] = '\0';
+    return nfds == 1 ? fd : -1;
+}
+
+FIBER_TEST(output_by_a_socket)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf request = { 0 };
+    int ours = -1, theirs;
+    struct provider_process_spec spec = { .argv = true_argv, .ret_socket = &ours };
+    struct provider_stream *p = NULL;
+    struct provider_event e = { 0 };
+    char text[8] = "";
+
+    script_with_field(&reply, quiet);
+    SCRIPTED(s, reply.data, reply.len);
+    s.keep_open = true;
+    ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+    theirs = passed_to(&s, &request);
+    ASSERT_TRUE(strcasestr(request.data, "sandmux-descriptor: stdout") != NULL);
+    ASSERT_INT(theirs, >=, 0);
+    ASSERT_INT(ours, >=, 0);
+    ASSERT_EQ(smx_write_full(theirs, "hello", 5), 0);
+    ASSERT_EQ(read(theirs, text, 1), 0); /* nothing ever comes the other way */
+    smx_close(theirs);
+    ASSERT_EQ(smx_read_full(ours, text, sizeof text), 5); /* nobody else holds the other end */
+    ASSERT_STR(text, "hello");
+    smx_close(ours);
+    for (int i = 0; i < 2; i++)
+        ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+    ASSERT_EQ(e.kind, PROVIDER_EVENT_END);
+    provider_stream_close(p);
+}
+
+/* Input: what the process writes to its stdin is not kept for anybody. */
+FIBER_TEST(input_by_a_socket)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf request = { 0 };
+    int ours = -1, theirs;
+    struct provider_process_spec spec = {
+        .argv = true_argv, .stdin_open = true, .ret_socket = &ours
+    };
+    struct provider_stream *p = NULL;
+    char text[8] = "";
+
+    script_with_field(&reply, quiet);
+    SCRIPTED(s, reply.data, reply.len);
+    s.keep_open = true;
+    ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+    theirs = passed_to(&s, &request);
+    ASSERT_TRUE(strcasestr(request.data, "sandmux-descriptor: stdin") != NULL);
+    ASSERT_EQ(smx_write_full(ours, "hello", 5), 0);
+    smx_close(ours);
+    ASSERT_EQ(smx_read_full(theirs, text, sizeof text), 5);
+    ASSERT_EQ(send(theirs, "x", 1, MSG_NOSIGNAL), -1);
+    smx_close(theirs);
+    provider_stream_close(p);
+}
+
+/* An agent of an older release, or another one: all is as ever. */
+FIBER_TEST(a_socket_that_is_not_used_is_given_up)
+{
+    static const char *const messages[] = { START, "{\"event\":{\"data\":{\"stdout\":\"aGkK\"}}}",
+        "{\"event\":{\"end\":{\"exited\":true,\"status\":\"exit status 0\"}}}", "{}", NULL };
+    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
+    int ours = 99;
+    struct provider_process_spec spec = { .argv = true_argv, .ret_socket = &ours };
+    struct provider_stream *p = NULL;
+    struct provider_event e = { 0 };
+
+    script(&reply, messages);
+    SCRIPTED(s, reply.data, reply.len);
+    s.keep_open = true;
+    ASSERT_OK(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), &s.err);
+    ASSERT_EQ(ours, -1);
+    for (int i = 0; i < 2; i++)
+        ASSERT_OK(provider_stream_next(p, &e, in_ms(2000), &s.err), &s.err);
+    ASSERT_EQ(e.kind, PROVIDER_EVENT_STDOUT);
+    provider_stream_close(p);
+}
+
+FIBER_TEST(a_start_that_fails_leaves_no_socket)
+{
+    static const char refused[] = "HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n";
+    int ours = 99;
+    struct provider_process_spec spec = { .argv = true_argv, .ret_socket = &ours };
+    struct provider_stream *p = NULL;
+
+    SCRIPTED(s, refused, sizeof refused - 1);
+    ASSERT_INT(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), <, 0);
+    ASSERT_EQ(ours, -1);
+    spec.argv = (const char *const[]){ "", NULL };
+    ours = 99;
+    ASSERT_EQ(provider_process_start(BOX(s), &spec, &p, in_ms(2000), &s.err), -SMX_E_INVALID);
+    ASSERT_EQ(ours, -1);
 }
 
 FIBER_TEST(ends_by_signal_and_by_time)

@@ -357,6 +357,42 @@ def test_an_upload_that_is_cut_is_no_success(agent):
     until(lambda: children(agent) == 0, "a file call outlived its client")
 
 
+def cut(agent, path, size, sent):
+    """An upload of size bytes of which only some come; what the file is then."""
+    c = agent.connect()
+    c.putrequest("POST", files_target(path))
+    c.putheader("Content-Type", "application/octet-stream")
+    c.putheader("Content-Length", str(size))
+    c.endheaders()
+    c.sock.sendall(b"x" * sent)
+    c.sock.shutdown(1)
+    assert not c.sock.recv(65536).startswith(b"HTTP/1.1 2")
+    c.close()
+    return agent.get(path)[2]
+
+
+def test_a_short_upload_that_is_cut_changes_nothing(agent):
+    agent.put("/tmp/kept", b"what was there")
+    for size, sent in ((1000, 0), (1000, 999), (65536, 65000)):
+        assert cut(agent, "/tmp/kept", size, sent) == b"what was there"
+    assert cut(agent, "/tmp/new-and-cut", 1000, 10) == b""
+    assert agent.put("/tmp/kept", b"new")[0] == 200 and agent.get("/tmp/kept")[2] == b"new"
+    assert agent.put("/tmp/kept", b"")[0] == 200 and agent.get("/tmp/kept")[2] == b""
+
+
+def test_an_overwrite_is_in_place(agent):
+    """As envd does it: links, mode and whoever has the file open see the new content; a long upload that is cut has begun."""
+    for size in (100, 300_000):
+        agent.sh("cd /tmp; rm -f place hard soft; printf old >place; chmod 640 place; ln place hard; ln -s place soft")
+        before = agent.sh("stat -c '%i %a' /tmp/place").stdout
+        assert agent.put("/tmp/soft", b"n" * size)[0] == 200
+        assert agent.sh("stat -c '%i %a' /tmp/place").stdout == before
+        assert agent.get("/tmp/hard")[2] == b"n" * size
+        assert agent.sh("test -L /tmp/soft").code == 0
+    left = cut(agent, "/tmp/place", 1 << 20, 1000)
+    assert left == b"x" * len(left) and len(left) <= 1000
+
+
 def test_full_disk(agent):
     agent.sh("mkdir -p /home/small && mount -t tmpfs -o size=1m,mode=777 tmpfs /home/small", user="root")
     if "/home/small" not in agent.sh("cat /proc/mounts").stdout.decode():
