@@ -1,22 +1,41 @@
 /* command.c - one command of a session: started as a process, read into its log by a fiber of its
  * own (the pump) until its shell says that it is done or the runtime says that it ended. The pump
- * holds the sandbox without using it: output that nobody waits for keeps nothing alive. */
+ * holds the sandbox without using it: output that nobody waits for keeps nothing alive.
+ *
+ * The shell of the next command is started while nobody waits for it ("ahead"): it reads its
+ * command from a socket whose other end its pump has. It ends with that socket, so it outlives
+ * neither the gateway nor AHEAD_IDLE_MS without a command. It has not read the session's state yet,
+ * so whatever else the session runs meanwhile does not matter. Commands that need more of a process
+ * than its command (an own directory, a time limit, an open input) start one as if there was
+ * none. */
 #include "compose/internal.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
 
-enum { END_GRACE_MS = 500 }; /* from the shell's own mark to the runtime's end event */
+#include "base/fd.h"
+
+enum {
+    END_GRACE_MS = 500, /* from the shell's own mark to the runtime's end event */
+    AHEAD_IDLE_MS = 30000,
+    AHEAD_WAIT_MS = 2000, /* for its start; then the command has a process of its own */
+    AHEAD_MAX = 4,        /* in one sandbox */
+    AHEAD_COMMAND_MAX = 64 * 1024
+};
 
 struct pump {
     struct smx_list node;
     struct compose *c;
     struct sandbox *sb;
+    struct provider_box *box;
     struct session *s;
     struct session_command *cmd;
-    struct provider_stream *stream;
+    struct provider_stream *stream; /* NULL: a shell that is being started */
     struct io_fiber *fiber;
     struct mark marks[2];
-    bool over; /* nothing more is to come */
+    int socket; /* of a shell that waits (then it is the session's ahead): takes its command */
+    bool over;  /* nothing more is to come */
     bool has_turn;
     enum session_stream now; /* of the bytes that are being given */
 };
@@ -62,6 +81,31 @@ static int make_room(struct session *s, struct smx_err *err)
         err, SMX_E_QUOTA, "session '%s' runs %d commands already", s->id, SESSION_COMMANDS_MAX);
 }
 
+static struct session_command *command_new(const char *id, const char *text, bool async)
+{
+    struct session_command *cmd = smx_alloc(sizeof *cmd);
+
+    if (!cmd || !(cmd->text = smx_strdup(text))) {
+        smx_free(cmd);
+        return NULL;
+    }
+    smx_strcpy(cmd->id, sizeof cmd->id, id);
+    cmd->refs = 1;
+    cmd->async = async;
+    smx_list_init(&cmd->node);
+    session_log_init(&cmd->log);
+    io_event_init(&cmd->pulse);
+    return cmd;
+}
+
+/* The session takes a reference of its own. */
+static void enlist(struct session *s, struct session_command *cmd)
+{
+    cmd->refs++;
+    smx_list_add(&s->commands, &cmd->node);
+    s->n_commands++;
+}
+
 struct session_command *command_add(
     struct session *s, const char *id, const char *text, bool async, struct smx_err *err)
 {
@@ -69,19 +113,13 @@ struct session_command *command_add(
 
     if (make_room(s, err) < 0)
         return NULL;
-    cmd = smx_alloc(sizeof *cmd);
-    if (!cmd || !(cmd->text = smx_strdup(text))) {
-        smx_free(cmd);
+    cmd = command_new(id, text, async);
+    if (!cmd) {
         smx_err_oom(err);
         return NULL;
     }
-    smx_strcpy(cmd->id, sizeof cmd->id, id);
-    cmd->refs = 1;
-    cmd->async = async;
-    session_log_init(&cmd->log);
-    io_event_init(&cmd->pulse);
-    smx_list_add(&s->commands, &cmd->node);
-    s->n_commands++;
+    enlist(s, cmd);
+    session_command_unref(cmd);
     return cmd;
 }
 
@@ -140,6 +178,12 @@ static void end(struct pump *p, int exit_code)
     pulse(p->cmd);
 }
 
+static void next_ahead(struct pump *p)
+{
+    if (p->has_turn)
+        shell_ahead(p->c, p->sb, p->s);
+}
+
 /* The shell's own word came first, where it was certain. */
 static void pump_end(struct pump *p, const struct provider_event *ev)
 {
@@ -152,6 +196,7 @@ static void pump_end(struct pump *p, const struct provider_event *ev)
     }
     p->cmd->timed_out = ev->timed_out;
     end(p, ev->exit_code);
+    next_ahead(p);
 }
 
 static int pump_event(struct pump *p, const struct provider_event *ev)
@@ -181,16 +226,33 @@ static uint64_t pump_judge(struct pump *p, uint64_t deadline)
 
     if (!m[0].ended || !m[1].ended)
         return SMX_FOREVER;
-    if (!p->cmd->ended && !m[0].done && !m[1].done)
+    if (!p->cmd->ended && !m[0].done && !m[1].done) {
         end(p, m[0].exit_code);
+        next_ahead(p);
+    }
     p->over |= p->cmd->ended && m[0].done && m[1].done;
     return deadline != SMX_FOREVER ? deadline : smx_deadline_in_ms(END_GRACE_MS);
+}
+
+/* A shell that nobody gave a command for so long ends. One that got it meanwhile goes on. */
+static void pump_wait(struct pump *p)
+{
+    uint64_t idle = smx_deadline_in_ms(AHEAD_IDLE_MS);
+    struct provider_event ev = { 0 };
+    int r = 0;
+
+    while (r == 0 && !p->over && p->s->ahead == p) {
+        r = provider_stream_next(p->stream, &ev, idle, /* err= */ NULL);
+        if (r == 0)
+            r = pump_event(p, &ev);
+    }
+    p->over |= r < 0 && (r != -SMX_E_TIMEOUT || p->s->ahead == p);
 }
 
 static void pump_read(struct pump *p)
 {
     struct provider_event ev = { 0 };
-    uint64_t deadline = SMX_FOREVER;
+    uint64_t deadline = pump_judge(p, SMX_FOREVER);
     int r = 0;
 
     while (r == 0 && !p->over) {
@@ -208,7 +270,11 @@ static void pump_read(struct pump *p)
 
 static void pump_free(struct pump *p)
 {
-    provider_stream_close(p->stream);
+    if (p->s->ahead == p)
+        p->s->ahead = NULL;
+    smx_close(p->socket);
+    if (p->stream)
+        provider_stream_close(p->stream);
     if (p->has_turn)
         io_sem_release(&p->s->turn);
     bound_logs(p->s);
@@ -229,14 +295,14 @@ static void pump_run(void *arg)
     pump_free(p);
 }
 
-static struct pump *pump_new(struct compose *c, struct sandbox *sb, struct session *s,
-    struct session_command *cmd, struct provider_stream *stream)
+static struct pump *pump_new(struct compose *c, struct sandbox *sb, struct provider_box *box,
+    struct session *s, struct session_command *cmd)
 {
     struct pump *p = smx_alloc(sizeof *p);
 
     if (!p)
         return NULL;
-    *p = (struct pump){ .c = c, .sb = sb, .s = s, .cmd = cmd, .stream = stream };
+    *p = (struct pump){ .c = c, .sb = sb, .box = box, .s = s, .cmd = cmd, .socket = -1 };
     mark_init(&p->marks[0], cmd->id);
     mark_init(&p->marks[1], cmd->id);
     s->refs++;
@@ -257,12 +323,13 @@ int command_pump(struct compose *c, struct sandbox *sb, struct session *s,
         provider_stream_close(stream);
         return r;
     }
-    p = pump_new(c, sb, s, cmd, stream);
+    p = pump_new(c, sb, box, s, cmd);
     if (!p) {
         provider_stream_close(stream);
         sandbox_hold_end(sb);
         return smx_err_oom(err);
     }
+    p->stream = stream;
     r = io_fiber_spawn(io_loop_self(), "session command", pump_run, p, &p->fiber, err);
     if (r < 0)
         pump_free(p);
@@ -273,6 +340,7 @@ int command_pump(struct compose *c, struct sandbox *sb, struct session *s,
 
 void pumps_end(struct compose *c)
 {
+    c->ending = true;
     SMX_LIST_FOREACH(node, &c->pumps)
         io_fiber_cancel(SMX_LIST_ENTRY(node, struct pump, node)->fiber);
     io_shield_begin();
@@ -323,8 +391,10 @@ int run_to_end(struct provider_box *box, const struct provider_process_spec *spe
 
 static char session_variable[] = "SANDMUX_SESSION";
 
+/* ret_socket: NULL, or for a shell that waits for its command. */
 static int start(struct provider_box *box, struct session *s, struct session_command *cmd,
-    const struct session_exec *spec, struct provider_stream **ret, struct smx_err *err)
+    const struct session_exec *spec, int *ret_socket, struct provider_stream **ret,
+    struct smx_err *err)
 {
     static char keep[] = "keep", nothing[] = "";
     const char *const bash[] = { "bash", "--norc", "--noprofile", "-c", session_script_bash, "bash",
@@ -339,7 +409,8 @@ static int start(struct provider_box *box, struct session *s, struct session_com
         .user = *s->user ? s->user : NULL,
         .env = &env,
         .n_env = 1,
-        .stdin_open = cmd->async,
+        .stdin_open = cmd->async || ret_socket,
+        .ret_socket = ret_socket,
         .tag = tag,
         .timeout_ms = spec->timeout_ms };
 
@@ -356,6 +427,142 @@ static void make_id(char out[SESSION_COMMAND_ID_SIZE])
     smx_hex_encode(out, &id, sizeof id);
 }
 
+/* --- the shell ahead -------------------------------------------------------------------------- */
+
+/* Where the runtime hands no socket over there is nothing to wait on: it is not tried again. */
+static int ahead_start(struct pump *p)
+{
+    static const struct session_exec none = { .command = "" };
+    int r = start(p->box, p->s, p->cmd, &none, &p->socket, &p->stream, /* err= */ NULL);
+
+    if (r < 0 || p->socket >= 0)
+        return r;
+    smx_strcpy(p->c->no_ahead, sizeof p->c->no_ahead, p->sb->runtime);
+    return -SMX_E_UNSUPPORTED;
+}
+
+static void ahead_run(void *arg)
+{
+    struct pump *p = arg;
+    struct provider_event ev;
+    int r = ahead_start(p);
+
+    if (r == 0)
+        pump_wait(p);
+    else if (p->stream && provider_stream_next(p->stream, &ev, smx_deadline_in_ms(AHEAD_WAIT_MS),
+                              /* err= */ NULL) == 0)
+        provider_signal(p->box, ev.pid, SIGKILL, smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS),
+            /* err= */ NULL);
+    p->over |= r < 0;
+    pump_read(p);
+    pump_free(p);
+}
+
+static bool may_be_ahead(const struct compose *c, const struct sandbox *sb, const struct session *s)
+{
+    size_t n = 0;
+
+    if (c->ending || s->ahead || s->plain_sh || s->deleted || !s->made ||
+        smx_streq(c->no_ahead, sb->runtime))
+        return false;
+    SMX_LIST_FOREACH(node, &c->pumps) {
+        struct pump *p = SMX_LIST_ENTRY(node, struct pump, node);
+
+        n += p->sb == sb && p->s->ahead == p;
+    }
+    return n < AHEAD_MAX;
+}
+
+void shell_ahead(struct compose *c, struct sandbox *sb, struct session *s)
+{
+    SMX_CLEANUP(session_command_unrefp) struct session_command *cmd = NULL;
+    char id[SESSION_COMMAND_ID_SIZE];
+    struct provider_box *box;
+    struct pump *p;
+
+    if (!may_be_ahead(c, sb, s) || sandbox_hold_begin(sb, &box, /* err= */ NULL) < 0)
+        return;
+    make_id(id);
+    cmd = command_new(id, "", /* async= */ false);
+    p = cmd ? pump_new(c, sb, box, s, cmd) : NULL;
+    if (!p) {
+        sandbox_hold_end(sb);
+        return;
+    }
+    if (io_fiber_spawn(io_loop_self(), "session shell", ahead_run, p, &p->fiber, NULL) < 0)
+        pump_free(p);
+    else
+        s->ahead = p;
+}
+
+void shell_ahead_end(struct session *s)
+{
+    while (s->ahead) {
+        io_fiber_cancel(s->ahead->fiber);
+        io_yield();
+    }
+}
+
+/* All of it, or the shell reads the end of input instead and runs nothing. */
+static bool send_command(int socket, const char *command)
+{
+    char size[24];
+    size_t n = strlen(command);
+    struct iovec v[2] = { { size, 8 }, { (void *)(uintptr_t)command, n } };
+    struct msghdr msg = { .msg_iov = v, .msg_iovlen = 2 };
+
+    snprintf(size, sizeof size, "%8zu", n);
+    return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)(8 + n);
+}
+
+static bool await_ahead(struct session *s, struct pump *p, struct session_command *cmd)
+{
+    uint64_t deadline = smx_deadline_in_ms(AHEAD_WAIT_MS);
+    int r = 0;
+
+    while (s->ahead == p && cmd->pid == 0 && r == 0)
+        r = io_event_wait(&cmd->pulse, deadline);
+    return s->ahead == p && r == 0;
+}
+
+/* 1: a shell that waited has it; 0: it needs a process of its own. */
+static int hand_over(struct session *s, const struct session_exec *spec,
+    struct session_command **ret, struct smx_err *err)
+{
+    SMX_CLEANUP(session_command_unrefp) struct session_command *cmd = NULL;
+    struct pump *p = s->ahead;
+    char *text;
+
+    if (!p || spec->async || spec->cwd || spec->timeout_ms ||
+        strlen(spec->command) > AHEAD_COMMAND_MAX)
+        return 0;
+    cmd = p->cmd;
+    cmd->refs++;
+    if (!await_ahead(s, p, cmd))
+        return 0;
+    if (make_room(s, err) < 0)
+        return -(int)err->code;
+    text = smx_strdup(spec->command);
+    if (!text)
+        return smx_err_oom(err);
+    s->ahead = NULL;
+    if (!send_command(p->socket, text)) {
+        smx_free(text);
+        io_fiber_cancel(p->fiber);
+        return 0;
+    }
+    smx_close(smx_take_fd(&p->socket));
+    smx_free(cmd->text);
+    cmd->text = text;
+    enlist(s, cmd);
+    p->has_turn = true;
+    *ret = smx_take(&cmd);
+    return 1;
+}
+
+/* --- commands ------------------------------------------------------------------------------------
+ */
+
 /* The turn is the pump's once it runs, and given back here when it never does. */
 static int begin(struct compose *c, struct sandbox *sb, struct provider_box *box, struct session *s,
     const struct session_exec *spec, struct session_command **ret, struct smx_err *err)
@@ -367,12 +574,15 @@ static int begin(struct compose *c, struct sandbox *sb, struct provider_box *box
 
     if (s->deleted)
         return smx_err_set(err, SMX_E_NOT_FOUND, "session '%s' not found", s->id);
+    r = hand_over(s, spec, ret, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
     make_id(id);
     cmd = command_add(s, id, spec->command, spec->async, err);
     if (!cmd)
         return -(int)err->code;
     cmd->refs++;
-    r = start(box, s, cmd, spec, &stream, err);
+    r = start(box, s, cmd, spec, /* ret_socket= */ NULL, &stream, err);
     if (r == 0)
         r = command_pump(c, sb, s, cmd, stream, /* has_turn= */ !spec->async, err);
     if (r < 0) {

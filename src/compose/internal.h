@@ -16,6 +16,8 @@ struct compose {
     struct io_event no_pumps;
     struct io_fiber *sweeper; /* NULL: it is done */
     struct io_event swept;
+    bool ending;
+    char no_ahead[32]; /* the runtime whose shells cannot wait for commands; empty: none known */
 };
 
 struct session {
@@ -29,6 +31,7 @@ struct session {
     struct io_sem turn;
     struct smx_list commands;
     size_t n_commands;
+    struct pump *ahead; /* of a shell that waits for the next command; NULL: there is none */
 };
 
 struct sandbox_sessions {
@@ -63,6 +66,9 @@ int command_pump(struct compose *c, struct sandbox *sb, struct session *s,
 struct session_command *command_add(
     struct session *s, const char *id, const char *text, bool async, struct smx_err *err);
 void commands_drop(struct session *s);
+/* Starts the shell of the session's next command, where the runtime can hand it over. */
+void shell_ahead(struct compose *c, struct sandbox *sb, struct session *s);
+void shell_ahead_end(struct session *s);                       /* [parks] */
 void pumps_end(struct compose *c);                             /* [parks] */
 void pumps_leave(struct compose *c, const struct sandbox *sb); /* [parks] */
 /* [parks] reads no more of what runs in a sandbox, whose processes are about to go: its commands

@@ -4,15 +4,19 @@
  *        Makes the directory for its user alone, prints the shell and writes the first state; one
  *        that is there already stays.
  * bash:  $1 directory, $2 id of the command, $3 "keep" or empty, $4 directory of this command or
- *        empty, $5 the command. State is two files in turn, a and b, and "slot" says which is
- * whole. sh:    the same for a plain POSIX shell: variables, directory, umask and options, no
- * functions. end:   $1 id of the session, $2 directory. Kills whatever carries the session's
- * variable.
+ *        empty, $5 the command, or empty: it is read from standard input, eight digits that count
+ *        its bytes before it, and the end of input instead ends the shell. State is two files in
+ *        turn, a and b, and "slot" says which is whole.
+ * sh:    the same for a plain POSIX shell: variables, directory, umask and options, no functions.
+ * end:   $1 id of the session, $2 directory. Kills whatever carries the session's variable.
  *
  * Names that begin with __smx_ are ours and are not part of the state. The bash script writes only
  * what differs from a new shell with the sandbox's environment: reading it back is what the next
- * command waits for. Its first mark (';') comes before the state is written, whenever the exit code
- * is certain by then (it is not when a signal ends the shell); the second (':') when all is done.
+ * command waits for. Files are written over in place, which is cheap where making one shorter is
+ * not; what may be left of a longer one lies behind its 'return', or behind the name "/". What is
+ * parsed after the command is parsed without its aliases. Its first mark (';') comes before the
+ * state is written, whenever the exit code is certain by then (it is not when a signal ends the
+ * shell); the second (':') when all is done.
  */
 #include "compose/internal.h"
 
@@ -34,8 +38,10 @@ const char session_script_make[] =
 
 const char session_script_bash[] =
     "__smx_dir=$1 __smx_end=$2 __smx_keep=$3 __smx_cwd=$4 __smx_cmd=$5\n"
-    "__smx_trap='{\n"
-    "__smx_rc=$? __smx_at=$BASH_COMMAND\n"
+    "__smx_trap='{ __smx_rc=$? __smx_at=$BASH_COMMAND __smx_opts=$BASHOPTS;"
+    " \\shopt -u expand_aliases; } 2>/dev/null\n"
+    "{\n"
+    "[[ :$__smx_opts: == *:expand_aliases:* ]] && shopt -s expand_aliases\n"
     "if [[ $__smx_done || $__smx_at == exit* ]]; then\n"
     "printf \"\\036%s;%d\\036\" \"$__smx_end\" \"$__smx_rc\"\n"
     "printf \"\\036%s;%d\\036\" \"$__smx_end\" \"$__smx_rc\" >&3\n"
@@ -54,28 +60,28 @@ const char session_script_bash[] =
     "fi\n"
     "[[ $BASHOPTS == \"$__smx_shopt\" ]] || shopt -p\n"
     "declare -f; export -f\n"
-    "declare -A __smx_old\n"
-    "for __smx_n in \"${__smx_env[@]}\"; do __smx_old[${__smx_n%%=*}]=${__smx_n#*=}; "
-    "done\n"
     "for __smx_n in \"${!__smx_old[@]}\"; do\n"
     "[[ -v $__smx_n ]] || printf \"unset -v %q\\n\" \"$__smx_n\"\n"
     "done\n"
     "shopt -s extglob\n"
-    "compgen -v -X \"$__smx_own\" >|\"$3/names\"\n"
+    "{ compgen -v -X \"$__smx_own\"; echo /; } 1<>\"$3/names\"\n"
     "mapfile -t __smx_all <\"$3/names\"\n"
     "__smx_names=()\n"
     "for __smx_n in \"${__smx_all[@]}\"; do\n"
+    "[[ $__smx_n == / ]] && break\n"
     "[[ ${!__smx_n@a} == x && ${!__smx_n} == \"${__smx_old[$__smx_n]-}\" ]] ||"
     " __smx_names+=(\"$__smx_n\")\n"
     "done\n"
     "((${#__smx_names[@]})) && declare -p \"${__smx_names[@]}\"\n"
-    "alias -p; umask -p\n"
-    "printf \"cd -- %q\\nset --\" \"$5\"\n"
+    "umask -p\n"
+    "printf \"builtin cd -- %q\\nset --\" \"$5\"\n"
     "(($# > 5)) && printf \" %q\" \"${@:6}\"\n"
     "echo\n"
     "[[ $__smx_now == \"$__smx_set\" ]] || printf \"__smx_set\\nunset -f "
     "__smx_set\\n\"\n"
-    "} >|\"$3/$4\" && echo \"$4\" >|\"$3/slot\"\n"
+    "alias -p\n"
+    "printf \"%s\\n\" \"\\\\return 0\"\n"
+    "} 1<>\"$3/$4\" && echo \"$4\" 1<>\"$3/slot\"\n"
     "fi\n"
     "printf \"\\036%s:%d\\036\" \"$2\" \"$1\"\n"
     "printf \"\\036%s:%d\\036\" \"$2\" \"$1\" >&3\n"
@@ -87,18 +93,27 @@ const char session_script_bash[] =
     "SHLVL|SRANDOM|UID|_)'\n"
     "{\n"
     "mapfile -d '' -t __smx_env </proc/self/environ\n"
-    "read -r __smx_slot <\"$__smx_dir/slot\"\n"
+    "declare -A __smx_old\n"
+    "for __smx_n in \"${__smx_env[@]}\"; do __smx_old[${__smx_n%%=*}]=${__smx_n#*=}; "
+    "done\n"
     "set --\n"
     "shopt -s expand_aliases\n"
     "__smx_set=$SHELLOPTS __smx_shopt=$BASHOPTS\n"
+    "if [[ ! $__smx_cmd ]]; then\n"
+    "LC_ALL=C IFS= read -r -N 8 __smx_n && LC_ALL=C IFS= read -r -N \"$__smx_n\" __smx_cmd ||"
+    " exit\n"
+    "exec </dev/null\n"
+    "SECONDS=0\n"
+    "fi\n"
+    "read -r __smx_slot <\"$__smx_dir/slot\"\n"
     "[[ $__smx_slot ]] && . \"$__smx_dir/$__smx_slot\"\n"
     "__smx_home=$PWD\n"
     "[[ $__smx_cwd ]] && cd -- \"$__smx_cwd\"\n"
     "trap \"$__smx_trap\" EXIT\n"
     "} 2>/dev/null\n"
     "eval \"$__smx_cmd\"\n"
-    "{ __smx_rc=$? __smx_done=1; trap \"$__smx_trap\" EXIT; } 2>/dev/null\n"
-    "exit \"$__smx_rc\"\n";
+    "{ __smx_rc=$? __smx_done=1; \\trap \"$__smx_trap\" EXIT; } 2>/dev/null\n"
+    "\\exit \"$__smx_rc\"\n";
 
 const char session_script_sh[] =
     "__smx_dir=$1 __smx_end=$2 __smx_keep=$3 __smx_cwd=$4 __smx_cmd=$5\n"

@@ -284,7 +284,8 @@ static int make_in(
 }
 
 /* Others that ask for it meanwhile wait for its turn. */
-static int create(struct sandbox_sessions *ss, const struct session_spec *spec, struct smx_err *err)
+static int create(struct compose *c, struct sandbox_sessions *ss, const struct session_spec *spec,
+    struct smx_err *err)
 {
     struct session *s = session_add(ss, spec->id, err);
     int r;
@@ -298,6 +299,7 @@ static int create(struct sandbox_sessions *ss, const struct session_spec *spec, 
     io_sem_try(&s->turn);
     r = make_in(ss->sb, s, spec, err);
     s->made = r == 0;
+    shell_ahead(c, ss->sb, s);
     io_sem_release(&s->turn);
     if (r < 0 && !s->deleted)
         drop_session(ss, s);
@@ -321,7 +323,7 @@ int session_create(struct compose *c, struct sandbox *sb, const struct session_s
     if (r != -SMX_E_NOT_FOUND)
         return r;
     r = sessions_of(c, sb, &ss, err);
-    return r < 0 ? r : create(ss, spec, err);
+    return r < 0 ? r : create(c, ss, spec, err);
 }
 
 /* --- delete and list -------------------------------------------------------------------------- */
@@ -360,6 +362,7 @@ int session_delete(struct compose *c, struct sandbox *sb, const char *id, struct
         r = sessions_of(c, sb, &ss, err);
     if (r == 0) {
         s->deleted = true;
+        shell_ahead_end(s);
         r = end_all(box, s, err);
         s->deleted = r == 0;
     }

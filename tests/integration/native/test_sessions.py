@@ -276,6 +276,111 @@ def test_many_sessions_of_many_commands_leave_nothing(daemon, sandbox):
     assert sandbox.exec("ls -A /tmp/.sandmux")["stdout"] == ""
 
 
+# --- the shell that waits for the next command
+
+
+def shells(sandbox, sid):
+    """Pids of what carries the session's variable."""
+    found = sandbox.exec(f"grep -lzxF SANDMUX_SESSION={sid} /proc/[0-9]*/environ 2>/dev/null; true")["stdout"].split()
+    return [int(path.split("/")[2]) for path in found]
+
+
+def waiting(session):
+    return until(lambda: (pids := shells(session.sandbox, session.id)) and len(pids) == 1 and pids[0])
+
+
+def test_the_next_commands_shell_waits_and_is_no_command(session):
+    for n in range(3):
+        pid = waiting(session)
+        assert session.out("echo $$") == f"{pid}\n"
+        assert len(session.daemon.get(session.path).json()["commands"]) == n + 1
+    assert session.out("echo $SECONDS") == "0\n"
+
+
+def test_what_needs_a_process_of_its_own_leaves_the_waiting_shell_to_others(session):
+    pid = waiting(session)
+    for more in ({"cwd": "/tmp"}, {"timeout_s": 60}, {"async": True}):
+        done = session.run("V=$$; echo $$", **more)
+        assert session.ended(done["cmd_id"])["stdout"] != f"{pid}\n"
+    assert session.out("echo $$ $((V != $$))") == f"{pid} 1\n"
+
+
+def test_a_command_of_a_waiting_shell_reads_no_input_and_has_no_descriptor_more(session):
+    waiting(session)
+    assert session.out("readlink /proc/self/fd/0; cat; ls -l /proc/$$/fd | grep -c socket: || true") == "/dev/null\n0\n"
+
+
+@pytest.mark.parametrize("size", [1, 100, 4096, 65000, 65536, 65537, 100000])
+def test_commands_of_any_size_and_bytes_arrive_whole(session, size):
+    waiting(session)
+    text = ("\\ \t'é€😀\"$x`\n" * size)[:size // 2]
+    quoted = "'" + text.replace("'", "'\\''") + "'"
+    assert session.out("printf %s " + quoted) == text
+
+
+def test_a_waiting_shell_that_was_killed_is_replaced(session):
+    session.run("V=kept")
+    for signo in ("KILL", "TERM", "STOP"):
+        pid = waiting(session)
+        session.sandbox.exec(f"kill -{signo} {pid}" + ("; kill -KILL " + str(pid) if signo == "STOP" else ""))
+        until(lambda: pid not in shells(session.sandbox, session.id))
+        assert session.out("echo $V") == "kept\n"
+
+
+def test_a_deleted_session_leaves_no_shell(session):
+    for _ in range(5):
+        session.run("true")
+        assert session.daemon.delete(session.path).status_code == 204
+        assert shells(session.sandbox, session.id) == []
+        session = Session(session.sandbox, session.id)
+
+
+def test_a_waiting_shell_ends_with_its_gateway(fresh_daemon):
+    sandbox = fresh_daemon.create()
+    s = Session(sandbox, "s1")
+    s.run("V=kept")
+    pid = waiting(s)
+    os.kill(fresh_daemon.pid_of("sandmux-gateway"), signal.SIGKILL)
+    until(lambda: fresh_daemon.get(sandbox.path).status_code == 200)
+    until(lambda: pid not in shells(sandbox, "s1"))
+    assert fresh_daemon.get(s.path).json()["commands"] == []
+    assert s.out("echo $V") == "kept\n"
+    waiting(s)
+
+
+def test_a_waiting_shell_is_there_after_a_pause(daemon, session):
+    session.run("V=kept")
+    pid = waiting(session)
+    assert daemon.post(f"{session.sandbox.path}/pause").status_code == 200
+    assert daemon.post(f"{session.sandbox.path}/resume").status_code == 200
+    assert session.out("echo $V $$") == f"kept {pid}\n"
+
+
+def test_a_stop_takes_the_waiting_shell_along(daemon, session):
+    session.run("V=kept")
+    waiting(session)
+    for _ in range(2):
+        assert daemon.post(f"{session.sandbox.path}/stop").status_code == 200
+        assert daemon.post(f"{session.sandbox.path}/start").status_code == 200
+    assert session.out("echo $V") == "kept\n"
+
+
+def test_few_shells_wait_in_one_sandbox(sandbox):
+    made = [Session(sandbox, f"few{n}") for n in range(7)]
+    assert [s.out("echo it") for s in made] == ["it\n"] * 7
+    assert 1 <= sum(len(shells(sandbox, s.id)) for s in made) <= 4
+
+
+def test_state_that_gets_shorter_and_names_that_ours_use(session):
+    session.run("V=$(printf 'x%.0s' $(seq 20000)); f() { echo long; }")
+    assert session.out("echo ${#V}; f") == "20000\nlong\n"
+    session.run("unset V; unset -f f")
+    assert session.out("echo ${V-unset}; type f 2>/dev/null || echo none") == "unset\nnone\n"
+    session.run("cd() { builtin cd \"$@\" && echo in $PWD; }; alias umask='echo aliased'; alias set='echo no' exit='echo no' trap='echo no'; shopt -s xpg_echo; cd /usr")
+    assert session.out("true") == ""
+    assert session.out("pwd; cd /") == "/usr\nin /\n"
+
+
 # --- bad input
 
 
