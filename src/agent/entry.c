@@ -163,13 +163,13 @@ static void resolve_link(
     target[n > 0 ? n : 0] = '\0';
 }
 
-static void write_owner(struct json_writer *w, struct users *u, const struct stat *st)
+static void write_owner(struct json_writer *w, struct users *u, const struct look *l)
 {
     char number[USERS_NUMBER_SIZE], text[ENTRY_TIME_SIZE];
 
-    json_kv_string(w, "owner", users_name(u, st->st_uid, number));
-    json_kv_string(w, "group", users_group(u, st->st_gid, number));
-    entry_time_text(st->st_mtim, text);
+    json_kv_string(w, "owner", users_name(u, l->uid, number));
+    json_kv_string(w, "group", users_group(u, l->gid, number));
+    entry_time_text(l->mtime, text);
     json_kv_string(w, "modifiedTime", text);
 }
 
@@ -191,49 +191,41 @@ static void write_target(struct json_writer *w, const char *target)
     json_kv_bool(w, "isSymlink", true);
 }
 
-static void write_fields(
-    struct json_writer *w, struct users *u, const struct entry_want *want, const struct stat *st)
+static void write_fields(struct json_writer *w, struct users *u, const struct entry_want *want)
 {
-    enum envd_file_type type = type_of(st->st_mode);
+    const struct look *l = want->look;
+    enum envd_file_type type = type_of(l->mode);
     char target[PATH_MAX], text[ENTRY_MODE_SIZE], size[NUMBER_SIZE];
-    mode_t mode = st->st_mode;
+    mode_t mode = l->mode;
 
-    if (S_ISLNK(st->st_mode))
+    if (S_ISLNK(l->mode))
         resolve_link(want->path, target, &type, &mode);
     json_kv_string(w, "name", path_base(want->path));
     if (type != ENVD_TYPE_UNSPECIFIED)
         json_kv_string(w, "type", envd_file_type_names[type]);
     json_kv_string(w, "path", want->path);
-    if (st->st_size > 0) {
+    if (l->size > 0) {
         json_key(w, "size");
-        json_string(w, number_text((uint64_t)st->st_size, size));
+        json_string(w, number_text((uint64_t)l->size, size));
     }
     if (mode & 0777)
         json_kv_u64(w, "mode", mode & 0777);
     if (!want->brief) {
-        entry_mode_text(st->st_mode, text);
+        entry_mode_text(l->mode, text);
         json_kv_string(w, "permissions", text);
     }
-    write_owner(w, u, st);
-    if (S_ISLNK(st->st_mode))
+    write_owner(w, u, l);
+    if (S_ISLNK(l->mode))
         write_target(w, target);
     else if (!want->brief)
         write_metadata(w, want->at);
 }
 
-int entry_write(
-    struct json_writer *w, struct users *u, const struct entry_want *want, struct stat *ret_st)
+void entry_write(struct json_writer *w, struct users *u, const struct entry_want *want)
 {
-    struct stat st;
-
-    if (lstat(want->at, &st) < 0)
-        return -1;
     json_object_begin(w);
-    write_fields(w, u, want, &st);
+    write_fields(w, u, want);
     json_object_end(w);
-    if (ret_st)
-        *ret_st = st;
-    return 0;
 }
 
 /* Milliseconds since 1970, rounded down; 0: more than fit. */
@@ -246,32 +238,33 @@ static int64_t unix_ms(struct timespec t)
     return ms + t.tv_nsec / 1000000;
 }
 
-int entry_append(
-    struct smx_buf *out, struct users *u, const struct entry_want *want, struct stat *ret_st)
+void entry_append(struct smx_buf *out, struct users *u, const struct entry_want *want)
 {
     char target[PATH_MAX], owner[USERS_NUMBER_SIZE], group[USERS_NUMBER_SIZE];
-    struct envd_brief e;
-    mode_t mode;
+    const struct look *l = want->look;
+    struct envd_brief e = { .path = smx_view_of(want->path),
+        .owner = smx_view_of(users_name(u, l->uid, owner)),
+        .group = smx_view_of(users_group(u, l->gid, group)),
+        .type = type_of(l->mode),
+        .size = l->size > 0 ? (uint64_t)l->size : 0,
+        .mtime_unix_ms = unix_ms(l->mtime) };
+    mode_t mode = l->mode;
 
-    if (lstat(want->at, ret_st) < 0)
-        return -1;
-    mode = ret_st->st_mode;
-    e = (struct envd_brief){ .path = smx_view_of(want->path),
-        .owner = smx_view_of(users_name(u, ret_st->st_uid, owner)),
-        .group = smx_view_of(users_group(u, ret_st->st_gid, group)),
-        .type = type_of(mode),
-        .size = ret_st->st_size > 0 ? (uint64_t)ret_st->st_size : 0,
-        .mtime_unix_ms = unix_ms(ret_st->st_mtim) };
-    if (S_ISLNK(mode)) {
+    if (S_ISLNK(l->mode)) {
         resolve_link(want->path, target, &e.type, &mode);
         e.target = smx_view_of(target);
     }
     e.mode = mode & 0777;
     envd_brief_append(out, &e);
-    return 0;
 }
 
 int entry_write_path(struct json_writer *w, struct users *u, const char *path)
 {
-    return entry_write(w, u, &(struct entry_want){ .path = path, .at = path }, /* ret_st= */ NULL);
+    struct look look;
+
+    errno = look_at(path, &look);
+    if (errno != 0)
+        return -1;
+    entry_write(w, u, &(struct entry_want){ .path = path, .at = path, .look = &look });
+    return 0;
 }

@@ -4,23 +4,24 @@
 
 #include <sys/stat.h>
 
+#include "agent/look.h"
 #include "agent/users.h"
 #include "json/json.h"
 
-/* Writes the entry of an absolute path as an object. -1 with errno when it cannot be looked at
- * (nothing was written). A link counts as what it leads to, with its own size and permissions. @at:
- * how to reach it: the path itself, or its name when its directory is the working directory.
- * *ret_st (or NULL): of the path itself, links not followed. */
+/* What an entry is written from. A link counts as what it leads to, with its own size and
+ * permissions. @at: how to reach the path: the path itself, which is absolute, or its name when its
+ * directory is the working directory. */
 struct entry_want {
     const char *path, *at;
+    const struct look *look; /* of it, without error */
     bool brief;
 };
-int entry_write(
-    struct json_writer *w, struct users *u, const struct entry_want *want, struct stat *ret_st);
-/* The same as a record (wire/envd/brief.h), which says what a brief entry says. */
-int entry_append(
-    struct smx_buf *out, struct users *u, const struct entry_want *want, struct stat *ret_st);
-/* The path itself, all of it. */
+/* As an object. */
+void entry_write(struct json_writer *w, struct users *u, const struct entry_want *want);
+/* As a record (wire/envd/brief.h), which says what a brief object says. */
+void entry_append(struct smx_buf *out, struct users *u, const struct entry_want *want);
+/* Looks at the path and writes its object, all of it. -1 with errno when it cannot be looked at
+ * (nothing was written). */
 int entry_write_path(struct json_writer *w, struct users *u, const char *path);
 
 enum { ENTRY_MODE_SIZE = 32, ENTRY_TIME_SIZE = 40 };

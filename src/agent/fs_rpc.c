@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "wire/envd/brief.h"
 
-enum { REMOVE_INLINE_BLOCKS = 64 * 1024, FAIR_ENTRY = 2048 };
+enum { REMOVE_INLINE_BLOCKS = 64 * 1024, FAIR_ENTRY = 2048, LOOKS = 1024 };
 
 enum rpc_code fs_decode(struct call *c, const struct json_table *table, void *ret)
 {
@@ -231,6 +231,10 @@ struct walk {
     struct smx_buf path;
     struct level *levels;
     size_t depth, room, max_depth;
+    /* Of the innermost level where nothing is entered: its names from first on, looked at at once
+     */
+    struct look *looks;
+    size_t first, n_looks;
     bool brief;
     bool records; /* the reply's form: wire/envd/brief.h */
 };
@@ -277,6 +281,7 @@ static enum rpc_code enter(struct walk *k)
     }
     l = &k->levels[k->depth];
     *l = (struct level){ .path_len = k->path.len };
+    k->n_looks = 0;
     if (cwd_walk == k)
         cwd_walk = NULL;
     e = tree_names_read(k->path.data, &l->names);
@@ -288,12 +293,29 @@ static enum rpc_code enter(struct walk *k)
     return RPC_OK;
 }
 
+/* What there is at the next name of a directory; NULL when it has vanished. */
+static const struct look *look(struct walk *k, struct level *l, const char *at, struct look *one)
+{
+    bool here = at != k->path.data, leaf = k->depth == k->max_depth;
+    size_t i = l->next - 1;
+
+    if (leaf && here && !k->looks)
+        k->looks = smx_alloc_array(LOOKS, sizeof *k->looks);
+    if (!leaf || !here || !k->looks)
+        return look_at(at, one) == 0 ? one : NULL;
+    if (i - k->first >= k->n_looks) {
+        k->first = i;
+        k->n_looks = SMX_MIN(l->names.n - i, (size_t)LOOKS);
+        look_at_all(l->names.v + i, k->n_looks, k->looks);
+    }
+    return k->looks[i - k->first].error == 0 ? &k->looks[i - k->first] : NULL;
+}
+
 static enum rpc_code visit(struct walk *k, struct level *l)
 {
     const char *name = l->names.v[l->next++];
     struct entry_want want;
-    struct stat st;
-    int r;
+    struct look one;
 
     io_fair(FAIR_ENTRY);
     k->path.len = l->path_len;
@@ -302,12 +324,15 @@ static enum rpc_code visit(struct walk *k, struct level *l)
     smx_buf_append_str(&k->path, name);
     if (k->path.failed || k->call->out.failed)
         return call_fail(k->call, RPC_RESOURCE_EXHAUSTED, "the list is too long");
-    want = (struct entry_want){ k->path.data, reach(k, l, name), k->brief };
-    r = k->records ? entry_append(&k->call->out, &k->call->agent->users, &want, &st)
-                   : entry_write(&k->w, &k->call->agent->users, &want, &st);
-    if (r < 0)
-        return RPC_OK; /* it vanished meanwhile */
-    return S_ISDIR(st.st_mode) && k->depth < k->max_depth ? enter(k) : RPC_OK;
+    want = (struct entry_want){ .path = k->path.data, .at = reach(k, l, name), .brief = k->brief };
+    want.look = look(k, l, want.at, &one);
+    if (!want.look)
+        return RPC_OK;
+    if (k->records)
+        entry_append(&k->call->out, &k->call->agent->users, &want);
+    else
+        entry_write(&k->w, &k->call->agent->users, &want);
+    return S_ISDIR(want.look->mode) && k->depth < k->max_depth ? enter(k) : RPC_OK;
 }
 
 static enum rpc_code walk(struct walk *k)
@@ -376,6 +401,7 @@ static enum rpc_code list(
     code = k.records ? walk_records(&k) : walk_json(&k);
     smx_buf_done(&k.path);
     smx_free(k.levels);
+    smx_free(k.looks);
     return code;
 }
 

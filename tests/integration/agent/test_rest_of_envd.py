@@ -10,7 +10,7 @@ import struct
 import time
 
 import pytest
-from agentclient import Result, agent, envelope, until  # noqa: F401 (agent is a fixture)
+from agentclient import Result, agent, basic, envelope, until  # noqa: F401 (agent is a fixture)
 
 START, LIST, FS = "/process.Process/Start", "/process.Process/List", "/filesystem.Filesystem/"
 JSON, STREAM = {"Content-Type": "application/json"}, {"Content-Type": "application/connect+json"}
@@ -393,3 +393,22 @@ def test_a_list_in_records_says_what_the_brief_one_says(agent):
     status, headers, reply = agent.request("POST", FS + "ListDir", json.dumps({"path": "/missing"}), mine)[:3]
     assert (status, headers["Content-Type"], json.loads(reply)["code"]) == (404, "application/json", "not_found")
     assert b"entries" in agent.request("POST", FS + "ListDir", json.dumps(body), {**JSON, "Accept": "*/*"})[2]
+
+
+def test_long_lists_in_every_shape(agent):
+    """More names than are looked at in one go, by name and by path, in the innermost directory and above it; the
+    agent has one thread again afterwards."""
+    agent.sh("mkdir -p /tmp/long/deep && cd /tmp/long && seq -f f%04.0f 2500 | xargs touch && cd deep && seq -f g%04.0f 2100 | "
+             "xargs mkdir && printf 12345 > /tmp/long/f1777 && ln -s f1777 f9999")
+    mine = {**JSON, **basic("user"), "Accept": "application/x-sandmux-entries"}
+    for path, depth, count in (("/tmp/long", 1, 2501), ("/tmp/long", 2, 4602), ("/tmp/long/deep", 1, 2101), ("/tmp/long", 9, 4602)):
+        body = {"path": path, "depth": depth}
+        entries = agent.unary(FS + "ListDir", body)[1]["entries"]
+        assert len(entries) == count and [e["path"] for e in entries] == sorted(e["path"] for e in entries)
+        got = records(agent.request("POST", FS + "ListDir", json.dumps(body), mine)[2])
+        for key in ("path", "type", "size", "mode", "symlinkTarget"):
+            assert [e.get(key) for e in got] == [e.get(key) for e in entries]
+        assert [e["size"] for e in got if e["name"] == "f1777"] == (["5"] if path == "/tmp/long" else [])
+    assert os.listdir(f"/proc/{agent.host_pid}/task") == [str(agent.host_pid)]
+    agent.sh("chmod 600 /tmp/long/deep")
+    assert len(agent.unary(FS + "ListDir", {"path": "/tmp/long/deep"}, user="root")[1]["entries"]) == 2101
