@@ -33,15 +33,28 @@ struct smx_runtime_switch {
  * Return: 0; -SMX_E_INVALID: no such runtime; -SMX_E_NOT_CONFIGURED. */
 SMX_API int smx_runtime_switch(struct smx_client *client, const char *runtime,
     struct smx_runtime_switch **ret_switch, struct smx_err *err);
+/** enum smx_switch_flag - SMX_SWITCH_DRY_RUN: only say whether it would work.  SMX_SWITCH_LIVE: ask
+ * the provider first.  SMX_SWITCH_FORCE: do not, whatever else was asked. */
+enum smx_switch_flag { SMX_SWITCH_DRY_RUN = 1, SMX_SWITCH_LIVE = 2, SMX_SWITCH_FORCE = 4 };
+/** smx_runtime_switch_with() - the same with flags, 0 or SMX_SWITCH_s. */
+SMX_API int smx_runtime_switch_with(struct smx_client *client, const char *runtime, unsigned flags,
+    struct smx_runtime_switch **ret_switch, struct smx_err *err);
 SMX_API void smx_runtime_switch_free(struct smx_runtime_switch *sw);
 
 /** smx_runtime_validate() - is that runtime configured? @ret_json: the daemon's answer, or NULL;
  * free with smx_text_free() Return: 1 yes, 0 no; -SMX_E_INVALID: no such runtime. */
 SMX_API int smx_runtime_validate(
     struct smx_client *client, const char *runtime, char **ret_json, struct smx_err *err);
+/** smx_runtime_validate_live() - the same, and does its provider accept the key and have the
+ * template? Makes nothing. Return: 1 yes to both, 0 no; @ret_json has the reason in "live". */
+SMX_API int smx_runtime_validate_live(
+    struct smx_client *client, const char *runtime, char **ret_json, struct smx_err *err);
 /** smx_runtime_health() - does the current runtime answer? @ret_json as above. Return: 1 yes, 0 no.
  */
 SMX_API int smx_runtime_health(struct smx_client *client, char **ret_json, struct smx_err *err);
+/** smx_runtime_health_of() - the same of a runtime by name; NULL: the current one. */
+SMX_API int smx_runtime_health_of(
+    struct smx_client *client, const char *runtime, char **ret_json, struct smx_err *err);
 /** smx_ready() - can the daemon create sandboxes? @ret_json: every check. Return: 1 yes, 0 no. */
 SMX_API int smx_ready(struct smx_client *client, char **ret_json, struct smx_err *err);
 /** smx_server_version() - the daemon's version, as it says it. @ret_json may be NULL. */

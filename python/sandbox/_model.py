@@ -204,7 +204,11 @@ class SessionExecuteRequest:
         if isinstance(request, str):
             return cls(request)
         if isinstance(request, Mapping):
-            return cls(**request)
+            if "command" in request:
+                return cls(**request)
+            raise TypeError(f"req: must have a 'command'; this dict has {sorted(request)}")
+        if not hasattr(request, "command"):
+            raise TypeError(f"req: must be str, a SessionExecuteRequest or a dict, not {type(request).__name__}")
         return cls(request.command, getattr(request, "var_async", None), getattr(request, "run_async", None),
                    getattr(request, "cwd", None))
 

@@ -2,6 +2,7 @@
 import base64
 import logging
 import threading
+from collections.abc import Sequence as AnySequence
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
@@ -22,10 +23,15 @@ KILL = 9
 WRITE_MS = 1000  # a write waits in steps, so that a signal ends it
 
 
-def _command(command: Command) -> Union[str, List[str]]:
-    if isinstance(command, str):
-        return text("command", command)
+def _words(command: Any) -> List[str]:
+    """An argv. Bytes and numbers are none, though some of them could be gone through."""
+    if not isinstance(command, AnySequence) or isinstance(command, (bytes, bytearray, memoryview)):
+        raise TypeError(f"command: must be str or a list of str, not {type(command).__name__}")
     return [text("command", word) for word in command]
+
+
+def _command(command: Command) -> Union[str, List[str]]:
+    return text("command", command) if isinstance(command, str) else _words(command)
 
 
 def _env(env: Env) -> Optional[Dict[str, str]]:
@@ -72,7 +78,7 @@ class Process:
         box = self._box
         result = ExecResult(*box._client.guarded(
             log, "exec", box._key, box.runtime, box._client.handle.exec, box._key,
-            command if isinstance(command, str) else list(command), cwd, user, dict(env) if env else None,
+            command if isinstance(command, str) else _words(command), cwd, user, dict(env) if env else None,
             _bytes("stdin", stdin), seconds_ms("timeout", timeout) if timeout else 0, max_output_bytes))
         if result.timed_out:
             error = SandboxTimeoutError(f"the command timed out after {timeout} s and was killed")

@@ -1,7 +1,9 @@
 """What the three modules of the document share: the environment that each sandbox gets, its services, and get-or-start on a
 runtime by name."""
+import contextlib
+import contextvars
 import logging
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional
 
 from ._box import Sandbox
 from ._client import default_client, text
@@ -12,6 +14,23 @@ log = logging.getLogger("sandbox.runtime")
 SUPERVISORD = "exec /usr/bin/supervisord -n -c /etc/supervisor/conf.d/supervisord.conf"
 SERVICES_ARE_DOWN = ("[ -x /usr/bin/supervisord ] && [ -f /etc/supervisor/conf.d/supervisord.conf ] && "
                      "! supervisorctl -c /etc/supervisor/conf.d/supervisord.conf pid >/dev/null 2>&1")
+
+
+_insists: "contextvars.ContextVar[bool]" = contextvars.ContextVar("sandbox-insists", default=False)
+
+
+@contextlib.contextmanager
+def insisting(yes: bool) -> Iterator[None]:
+    """While a manager calls that was assigned its runtime: that one or an error, no other in its place."""
+    token = _insists.set(yes)
+    try:
+        yield
+    finally:
+        _insists.reset(token)
+
+
+def insists() -> bool:
+    return _insists.get()
 
 
 def environment(password: Optional[str]) -> Dict[str, str]:

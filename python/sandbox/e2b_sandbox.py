@@ -1,7 +1,7 @@
 """Sandboxes in the shape that the E2B integration has: `from sandbox.e2b_sandbox import get_or_start_e2b_sandbox`.
 
 They run on E2B when it is configured, else where the daemon makes sandboxes now, so that the same program also runs on a machine
-without an account. The names of this module are looked up when a call is made."""
+without an account; not so where the program assigned `e2b` to the manager's `runtime`: then it is that or an error. The names of this module are looked up when a call is made."""
 import logging
 import os
 from typing import Any, Dict, Optional
@@ -12,7 +12,7 @@ from ._client import default_client
 from ._files import FileSystem
 from ._model import PreviewLink, SandboxState, SessionExecuteRequest
 from ._process import Process
-from ._suna import configured, create_on, delete_one, get_or_start_on
+from ._suna import configured, create_on, delete_one, get_or_start_on, insists
 from .errors import InvalidRequestError
 
 __all__ = ["E2BFilesystemWrapper", "E2BProcessWrapper", "E2BSandbox", "E2BSandboxWrapper", "E2B_API_KEY", "E2B_TEMPLATE_ID",
@@ -28,7 +28,7 @@ _template_at_import = E2B_TEMPLATE_ID
 
 def _runtime() -> str:
     status = default_client().status()
-    if configured(status, "e2b"):
+    if configured(status, "e2b") or insists():
         return "e2b"
     log.info("E2B is not configured: using runtime '%s'", status["current_runtime"])
     return str(status["current_runtime"])

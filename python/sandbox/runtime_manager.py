@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from . import _pool
 from ._box import Sandbox
 from ._client import default_client
-from ._suna import create_on, delete_one, get_or_start_on
+from ._suna import create_on, delete_one, get_or_start_on, insisting
 from .e2b_sandbox import create_e2b_sandbox, delete_e2b_sandbox, get_or_start_e2b_sandbox
 from .errors import InvalidRequestError
 
@@ -145,7 +145,8 @@ class RuntimeManager:
     def create_sandbox(self, password: str, project_id: Optional[str] = None) -> Any:
         runtime = self.runtime
         if runtime == "e2b":
-            return create_e2b_sandbox(password, project_id)
+            with insisting(self._runtime is not None):
+                return create_e2b_sandbox(password, project_id)
         if runtime == "daytona":
             return create_daytona_sandbox(password, project_id)
         return create_on(runtime, password, project_id)
@@ -154,7 +155,8 @@ class RuntimeManager:
         """The running sandbox of that id. One that exists keeps its runtime."""
         runtime = await _pool.run(lambda: self.runtime)
         if runtime == "e2b":
-            return await get_or_start_e2b_sandbox(sandbox_id)
+            with insisting(self._runtime is not None):
+                return await get_or_start_e2b_sandbox(sandbox_id)
         if runtime == "daytona":
             return await get_or_start_daytona_sandbox(sandbox_id)
         return await _pool.run(get_or_start_on, runtime, sandbox_id)

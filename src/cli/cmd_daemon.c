@@ -62,7 +62,8 @@ static void remove_traces(const struct config *config)
  */
 static int load_serve(struct cli *cli, bool automatic, struct config **ret)
 {
-    int r = load_config(cli, /* level= */ NULL, ret);
+    bool verbose = cli_flag(cli, "verbose") && !cli_value(cli, "log-level");
+    int r = load_config(cli, verbose ? "debug" : NULL, ret);
 
     if (r != 0 || !automatic || config_origin(*ret, CONFIG_LOG_LEVEL) != CONFIG_FALLBACK)
         return r;

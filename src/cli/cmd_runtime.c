@@ -29,12 +29,15 @@ int cmd_status(struct cli *cli)
 
 int cmd_switch(struct cli *cli)
 {
+    unsigned flags = (cli_flag(cli, "dry-run") ? SMX_SWITCH_DRY_RUN : 0u) |
+                     (cli_flag(cli, "live") ? SMX_SWITCH_LIVE : 0u) |
+                     (cli_flag(cli, "force") ? SMX_SWITCH_FORCE : 0u);
     struct smx_runtime_switch *s;
     int r = cli_connect(cli);
 
     if (r != 0)
         return r;
-    if (smx_runtime_switch(cli->client, cli->pos[0], &s, &cli->err) < 0)
+    if (smx_runtime_switch_with(cli->client, cli->pos[0], flags, &s, &cli->err) < 0)
         return cli_fail(cli);
     if (cli->json)
         cli_out_line(s->json);
@@ -57,7 +60,10 @@ int cmd_validate(struct cli *cli)
         return r;
     if (!name && smx_runtime_status(cli->client, &s, &cli->err) < 0)
         return cli_fail(cli);
-    r = smx_runtime_validate(cli->client, name ? name : s->current, &json, &cli->err);
+    if (!name)
+        name = s->current;
+    r = cli_flag(cli, "live") ? smx_runtime_validate_live(cli->client, name, &json, &cli->err)
+                              : smx_runtime_validate(cli->client, name, &json, &cli->err);
     smx_runtime_status_free(s);
     if (r < 0)
         return cli_fail(cli);
@@ -73,7 +79,7 @@ int cmd_health(struct cli *cli)
 
     if (r != 0)
         return r;
-    r = smx_runtime_health(cli->client, &json, &cli->err);
+    r = smx_runtime_health_of(cli->client, cli->n_pos > 0 ? cli->pos[0] : NULL, &json, &cli->err);
     if (r < 0)
         return cli_fail(cli);
     show_json(cli, json);

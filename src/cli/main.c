@@ -4,8 +4,10 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/str.h"
 
 static const char *command_name(size_t i)
@@ -22,6 +24,20 @@ static int unknown(struct cli *cli, const char *word)
     return cli_usage(cli, "there is no command '%s'", word);
 }
 
+/* Of this program's own lines; serve reads its settings by itself. */
+static void set_log_level(const struct cli *cli)
+{
+    const char *name =
+        getenv("SANDMUX_LOG_LEVEL") ? getenv("SANDMUX_LOG_LEVEL") : getenv("LOG_LEVEL");
+    enum smx_log_level level = SMX_LOG_WARN;
+
+    if (name)
+        smx_log_level_parse(name, &level);
+    if (cli_flag(cli, "verbose"))
+        level = SMX_LOG_DEBUG;
+    smx_log_init("sandmux", level);
+}
+
 static int run_command(struct cli *cli, const struct cli_command *c, int argc, char **argv)
 {
     int status = cli_parse(cli, c, argc, argv);
@@ -32,6 +48,7 @@ static int run_command(struct cli *cli, const struct cli_command *c, int argc, c
         help_command(c);
         return CLI_OK;
     }
+    set_log_level(cli);
     return c->run(cli);
 }
 
@@ -41,7 +58,9 @@ static int leading_option(int argc, char **argv)
     for (const struct cli_option *o = cli_global_options; argc > 0 && o->name; o++) {
         size_t n = strlen(o->name);
 
-        if (o->letter || !smx_starts(argv[0], "--") || strncmp(argv[0] + 2, o->name, n) != 0)
+        if (o->letter == 'v' && smx_streq(argv[0], "-v"))
+            return 1;
+        if (o->letter == 'h' || !smx_starts(argv[0], "--") || strncmp(argv[0] + 2, o->name, n) != 0)
             continue;
         if (argv[0][2 + n] == '=' && o->arg)
             return 1;

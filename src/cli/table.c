@@ -6,6 +6,8 @@ const struct cli_option cli_global_options[] = {
     { 0, "url", "URL",
         "daemon to talk to: http://host:port, https://host:port or unix:/path (SANDMUX_URL)" },
     { 0, "no-start", NULL, "fail when no daemon is running instead of starting one" },
+    { 'v', "verbose", NULL,
+        "show each call to the daemon on stderr; the daemon itself: debug lines" },
     { 'h', "help", NULL, "show this help" },
     { 0 },
 };
@@ -128,6 +130,18 @@ static const struct cli_option session_options[] = {
     { 'd', "async", NULL, "exec: return while it runs and print its id" },
     { 0, "timeout", "TIME", "exec: kill the command after this" },
     { 'f', "follow", NULL, "logs: go on until the command ends" },
+    { 0 },
+};
+
+static const struct cli_option switch_options[] = {
+    { 0, "live", NULL, "ask the runtime first: is the key accepted, is the template there" },
+    { 0, "dry-run", NULL, "only say whether it would work" },
+    { 0, "force", NULL, "do not ask the runtime" },
+    { 0 },
+};
+
+static const struct cli_option validate_options[] = {
+    { 0, "live", NULL, "ask the runtime, too: is the key accepted, is the template there" },
     { 0 },
 };
 
@@ -354,21 +368,26 @@ const struct cli_command cli_commands[] = {
     { .name = "switch",
         .args = "RUNTIME",
         .summary = "make new sandboxes on another runtime",
-        .examples = "sandmux switch local",
+        .options = switch_options,
+        .examples = "sandmux switch local\n"
+                    "sandmux switch e2b --live",
         .run = cmd_switch,
         .min = 1,
         .max = 1 },
     { .name = "validate",
         .args = "[RUNTIME]",
-        .summary = "check the configuration of a runtime",
-        .examples = "sandmux validate e2b",
+        .summary = "check the configuration of a runtime; status 1 when it is not right",
+        .options = validate_options,
+        .examples = "sandmux validate e2b --live",
         .run = cmd_validate,
         .max = 1 },
     { .name = "health",
-        .args = "",
-        .summary = "ask whether the current runtime works; status 1 when it does not",
-        .examples = "sandmux health",
-        .run = cmd_health },
+        .args = "[RUNTIME]",
+        .summary = "ask whether the current runtime, or that one, works; status 1 when not",
+        .examples = "sandmux health\n"
+                    "sandmux health e2b",
+        .run = cmd_health,
+        .max = 1 },
     { .name = "metrics",
         .args = "",
         .summary = "print the daemon's metrics in the text format of Prometheus",

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/log.h"
+
 enum { ATTEMPTS = 3, ERROR_BODY_MAX = 256 * 1024, SOURCE_ROOM = 64 * 1024 };
 
 /* --- paths --------------------------------------------------------------------------------------
@@ -182,9 +184,24 @@ static void set_deadlines(struct smx_client *c, const struct call *call, struct 
     conn->interrupt = call->to_its_end ? (struct client_interrupt){ 0 } : c->interrupt;
 }
 
+/* Without the query: it may hold a command. */
+void call_say(const char *method, const char *path, int status, int r, uint64_t begun_ns)
+{
+    char text[16] = "-";
+
+    if (smx_log_level() < SMX_LOG_DEBUG)
+        return;
+    if (status > 0)
+        snprintf(text, sizeof text, "%d", status);
+    smx_debug("call method=%s path=%.*s status=%s result=%s ms=%.1f", method,
+        (int)strcspn(path, "?"), path, text, r == 0 ? "ok" : smx_code_name((enum smx_code) - r),
+        (double)(smx_now_ns() - begun_ns) / 1e6);
+}
+
 int call_start(
     struct smx_client *c, const struct call *call, struct conn **ret, struct smx_err *err)
 {
+    uint64_t begun = smx_now_ns();
     int r = 0;
 
     for (unsigned i = 0; i < ATTEMPTS; i++) {
@@ -196,6 +213,7 @@ int call_start(
             return r;
         set_deadlines(c, call, conn);
         r = attempt(c, call, conn, err);
+        call_say(call->method, call->path, r == 0 ? conn->status : 0, r, begun);
         if (r == 0) {
             *ret = smx_take(&conn);
             return 0;

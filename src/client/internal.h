@@ -185,6 +185,8 @@ int problem_error(const struct native_problem *p, struct smx_err *err);
 /* One request head without the blank line, for call_start() and the WebSocket. */
 void call_head(
     const struct smx_client *c, const char *method, const char *path, struct smx_buf *out);
+/* A debug line about a call; status 0: there was no reply. */
+void call_say(const char *method, const char *path, int status, int r, uint64_t begun_ns);
 
 /* Paths: call_path(buf, "/api/sandboxes", id, "/exec"), then call_query() for each parameter. A
  * NULL value is left out. */

@@ -423,11 +423,13 @@ static int upgrade_once(
 /* Nothing runs before the first frame, so a connection that turns out dead is no harm. */
 static int upgrade(struct smx_client *c, const char *path, struct conn **ret, struct smx_err *err)
 {
+    uint64_t begun = smx_now_ns();
     bool fresh = false;
     int r = upgrade_once(c, path, ret, &fresh, err);
 
     if (r == -SMX_E_CLOSED && !fresh)
         r = upgrade_once(c, path, ret, &fresh, err);
+    call_say("GET", path, r == 0 ? (*ret)->status : 0, r, begun);
     return r;
 }
 

@@ -66,18 +66,39 @@ static int write_switch(struct smx_buf *out, const char *runtime, struct smx_err
     return json_writer_end(&w, err);
 }
 
+static int switch_path(struct smx_buf *out, unsigned flags, struct smx_err *err)
+{
+    int r = call_path(out, "/api/runtime/switch", /* id= */ NULL, /* suffix= */ NULL, err);
+
+    call_query(out, "dry_run", flags & SMX_SWITCH_DRY_RUN ? "1" : NULL);
+    call_query(out, "live", flags & SMX_SWITCH_LIVE ? "1" : NULL);
+    call_query(out, "force", flags & SMX_SWITCH_FORCE ? "1" : NULL);
+    return r < 0 ? r : smx_buf_check(out, err);
+}
+
 int smx_runtime_switch(struct smx_client *c, const char *runtime,
     struct smx_runtime_switch **ret_switch, struct smx_err *err)
 {
-    struct call call = { .method = "POST", .path = "/api/runtime/switch" };
+    return smx_runtime_switch_with(c, runtime, /* flags= */ 0, ret_switch, err);
+}
+
+int smx_runtime_switch_with(struct smx_client *c, const char *runtime, unsigned flags,
+    struct smx_runtime_switch **ret_switch, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf path = { 0 };
+    struct call call = { .method = "POST" };
     struct switch_box *b = smx_alloc(sizeof *b);
     struct smx_buf body;
     int r;
 
     if (!b)
         return smx_err_oom(err);
+    smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
     smx_buf_init(&body, SMX_HTTP_JSON_BODY_MAX);
-    r = write_switch(&body, runtime, err);
+    r = switch_path(&path, flags, err);
+    if (r == 0)
+        r = write_switch(&body, runtime, err);
+    call.path = path.data;
     call.body = body.data;
     call.n = body.len;
     if (r == 0)
@@ -119,8 +140,8 @@ static void give_text(char **ret, char *text)
         smx_free(text);
 }
 
-int smx_runtime_validate(
-    struct smx_client *c, const char *runtime, char **ret_json, struct smx_err *err)
+static int validate(
+    struct smx_client *c, const char *runtime, bool live, char **ret_json, struct smx_err *err)
 {
     struct call call = { .method = "GET" };
     struct native_runtime_validation v = { 0 };
@@ -130,7 +151,7 @@ int smx_runtime_validate(
     int r;
 
     smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
-    r = call_path(&path, "/api/runtime/validate", runtime, /* suffix= */ NULL, err);
+    r = call_path(&path, "/api/runtime/validate", runtime, live ? "?live=1" : NULL, err);
     if (r == 0) {
         call.path = path.data;
         r = call_json(c, &call, &native_runtime_validation_table, &v, &json, err);
@@ -138,20 +159,46 @@ int smx_runtime_validate(
     smx_buf_done(&path);
     if (r < 0)
         return r;
-    yes = v.is_configured;
+    yes = v.is_configured && (!live || v.live.ok);
     json_free(&native_runtime_validation_table, &v);
     give_text(ret_json, json);
     return yes;
 }
 
+int smx_runtime_validate(
+    struct smx_client *c, const char *runtime, char **ret_json, struct smx_err *err)
+{
+    return validate(c, runtime, /* live= */ false, ret_json, err);
+}
+
+int smx_runtime_validate_live(
+    struct smx_client *c, const char *runtime, char **ret_json, struct smx_err *err)
+{
+    return validate(c, runtime, /* live= */ true, ret_json, err);
+}
+
 int smx_runtime_health(struct smx_client *c, char **ret_json, struct smx_err *err)
 {
-    struct call call = { .method = "GET", .path = "/api/runtime/health" };
+    return smx_runtime_health_of(c, /* runtime= */ NULL, ret_json, err);
+}
+
+int smx_runtime_health_of(
+    struct smx_client *c, const char *runtime, char **ret_json, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf path = { 0 };
+    struct call call = { .method = "GET" };
     struct native_runtime_health h = { 0 };
     char *json = NULL;
     bool yes;
-    int r = call_json(c, &call, &native_runtime_health_table, &h, &json, err);
+    int r;
 
+    smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
+    smx_buf_append_str(&path, "/api/runtime/health");
+    call_query(&path, "runtime", runtime);
+    r = smx_buf_check(&path, err);
+    call.path = path.data;
+    if (r == 0)
+        r = call_json(c, &call, &native_runtime_health_table, &h, &json, err);
     if (r < 0)
         return r;
     yes = h.status && smx_streq(h.status, "healthy");

@@ -50,8 +50,9 @@ static void maintenance_fiber(void *arg)
 
 /* --- accounting ---------------------------------------------------------------------------- */
 
-void core_account(struct core_rt *rt, const char *op, int r, uint64_t begun_ns)
+void core_account(const struct sbx *b, const char *op, int r, uint64_t begun_ns)
 {
+    struct core_rt *rt = b->rt;
     struct core *c = rt->core;
     const char *result = r == 0 ? "ok" : smx_code_name((enum smx_code) - r);
     const char *values[] = { rt->cfg.name, op, result };
@@ -59,8 +60,8 @@ void core_account(struct core_rt *rt, const char *op, int r, uint64_t begun_ns)
     metrics_add(metrics_series(c->m.operations, values), 1);
     metrics_observe(metrics_series(c->m.seconds, values),
         (double)(smx_now_ns() - begun_ns) / (double)SMX_NS_PER_S);
-    smx_debug("op=%s runtime=%s ms=%llu result=%s", op, rt->cfg.name,
-        (unsigned long long)((smx_now_ns() - begun_ns) / SMX_NS_PER_MS), result);
+    smx_debug("op=%s sandbox=%s runtime=%s result=%s ms=%llu", op, b->pub.id, rt->cfg.name, result,
+        (unsigned long long)((smx_now_ns() - begun_ns) / SMX_NS_PER_MS));
 }
 
 void core_audit(const struct sbx *b, const char *op, int r)

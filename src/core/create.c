@@ -313,7 +313,7 @@ static int create_locked(struct sbx *b, const struct core_create_spec *spec, str
         give_up(b, r);
     else
         sandbox_move(b, SANDBOX_RUNNING, "", MOVE_FACT, &ignored);
-    core_account(b->rt, "create", r, begun);
+    core_account(b, "create", r, begun);
     core_audit(b, "create", r);
     return r;
 }

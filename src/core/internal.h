@@ -143,7 +143,7 @@ int core_task(struct core *c, const char *name, io_fiber_fn *fn, void *arg);
 struct core_rt *core_rt_find(struct core *c, const char *name);
 /* A line in the log for each change: what, on which, with which result. */
 void core_audit(const struct sbx *b, const char *op, int r);
-void core_account(struct core_rt *rt, const char *op, int r, uint64_t begun_ns);
+void core_account(const struct sbx *b, const char *op, int r, uint64_t begun_ns);
 
 /* registry.c */
 int sbx_new(struct core *c, struct core_rt *rt, struct sbx **ret, struct smx_err *err);

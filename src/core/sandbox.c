@@ -295,7 +295,7 @@ static int change_for(
         change_lifetime(b, ch->to == SANDBOX_RUNNING);
     sandbox_move(b, r == 0 ? ch->to : from, r == 0 ? reason : "", MOVE_FACT, &ignored);
     io_shield_end();
-    core_account(b->rt, ch->op, r, begun);
+    core_account(b, ch->op, r, begun);
     core_audit(b, ch->op, r);
     if (r == -SMX_E_AMBIGUOUS || r == -SMX_E_TIMEOUT)
         recovery_start(b->rt); /* the provider tells which of both it is */
@@ -433,7 +433,7 @@ int sandbox_delete_locked(struct sbx *b, const char *reason, struct smx_err *err
             lifetime_resume(b);
     }
     io_shield_end();
-    core_account(b->rt, "delete", r, begun);
+    core_account(b, "delete", r, begun);
     core_audit(b, *reason && !smx_streq(reason, "deleted") ? reason : "delete", r);
     return r;
 }

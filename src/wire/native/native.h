@@ -293,10 +293,14 @@ struct native_runtime_status {
     bool runtime_configured;
     char *runtime_info; /* raw JSON */
 };
+struct native_runtime_live {
+    bool ok;
+};
 struct native_runtime_validation {
     char *runtime;
     bool is_configured;
     char *configuration; /* raw JSON */
+    struct native_runtime_live live;
 };
 struct native_runtime_health {
     char *status, *runtime;
@@ -333,7 +337,8 @@ extern const struct json_table native_resources_table, native_resources_reply_ta
     native_move_table, native_preview_table, native_log_line_table, native_stats_table,
     native_event_table, native_template_table, native_template_list_table, native_key_create_table,
     native_key_table, native_key_list_table, native_switch_table, native_switch_result_table,
-    native_runtime_status_table, native_runtime_validation_table, native_runtime_health_table,
-    native_version_table, native_check_table, native_ready_table, native_error_body_table;
+    native_runtime_status_table, native_runtime_live_table, native_runtime_validation_table,
+    native_runtime_health_table, native_version_table, native_check_table, native_ready_table,
+    native_error_body_table;
 
 #endif

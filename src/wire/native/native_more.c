@@ -101,10 +101,16 @@ FIELDS(native_runtime_status_table) = {
 };
 JSON_TABLE(native_runtime_status_table, native_runtime_status, .lax = true);
 
+FIELDS(native_runtime_live_table) = {
+    BOOL(native_runtime_live, "ok", ok, OPT),
+};
+JSON_TABLE(native_runtime_live_table, native_runtime_live, .lax = true);
+
 FIELDS(native_runtime_validation_table) = {
     STR(native_runtime_validation, "runtime", runtime, OPT),
     BOOL(native_runtime_validation, "is_configured", is_configured, OPT),
     RAW(native_runtime_validation, "configuration", configuration, NUL),
+    OBJ(native_runtime_validation, "live", live, native_runtime_live_table, OPT),
 };
 JSON_TABLE(native_runtime_validation_table, native_runtime_validation, .lax = true);
 

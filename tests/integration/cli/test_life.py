@@ -1,5 +1,6 @@
 """Sandboxes by the command line, and the daemon that it starts."""
 import os
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +22,35 @@ def test_r47_stats_of_all_that_run_and_metrics(sm):
         sm.ok("rm", paused)
     finally:
         sm.ok("rm", *boxes)
+
+
+def test_r31_r33_r34_switch_validate_and_health_have_the_flags_of_the_api(sm):
+    assert sm.ok("switch", "local", "--dry-run", "--live").text == "Runtime can be switched to 'local'\n"
+    assert sm.ok("switch", "local", "--force", "--json").json["current_runtime"] == "local"
+    assert sm.ok("validate", "local", "--live").json["live"]["ok"] is True
+    r = sm("validate", "e2b", "--live", "--json")
+    assert r.returncode == 1 and r.json["live"]["error_code"] == "runtime_not_configured"
+    assert sm.ok("health", "local").json["status"] == "healthy"
+    r = sm("health", "e2b", "--json")
+    assert r.returncode == 1 and (r.json["runtime"], r.json["status"]) == ("e2b", "unhealthy")
+    assert sm("health", "nope").returncode == 1 and "Invalid runtime 'nope'" in sm("health", "nope").error
+
+
+def test_r20_verbose_shows_every_call_and_no_command(sm):
+    box = sm.ok("create", "-v", "--name", "cli-verbose", "-e", "TOKEN=s3cr3t-value")
+    try:
+        assert re.search(r"debug sandmux: call method=POST path=/api/sandboxes status=201 result=ok ms=[\d.]+\n", box.error), box.error
+        assert "s3cr3t" not in box.error
+        for args in (("exec", "-v", "cli-verbose", "--", "echo", "s3cr3t"), ("-v", "exec", "cli-verbose", "-c", "echo s3cr3t")):
+            r = sm.ok(*args)
+            assert r.text == "s3cr3t\n" and "path=/api/sandboxes/cli-verbose/exec status=101" in r.error and "s3cr3t" not in r.error
+        r = sm("inspect", "nobody", "-v")
+        assert r.returncode == 3 and "status=404" in r.error
+        assert sm.ok("inspect", "cli-verbose").error == ""
+        assert "status=200" in sm.ok("inspect", "cli-verbose", env={"LOG_LEVEL": "debug"}).error
+        assert sm.ok("exec", "cli-verbose", "--", "echo", "-v").text == "-v\n"
+    finally:
+        sm.ok("rm", "cli-verbose")
 
 
 def test_from_create_to_rm(sm):

@@ -120,3 +120,23 @@ def test_metrics_are_clean(daemon):
 def test_templates(daemon):
     items = daemon.get("/api/templates").json()["items"]
     assert "base" in [t["name"] for t in items]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("flags,env", [(["-v"], {}), ([], {"LOG_LEVEL": "debug"}), (["--log-level", "debug"], {})])
+def test_r20_the_server_shows_every_operation_when_asked(make_daemon, flags, env):
+    d = make_daemon(*flags, env=env)
+    box = d.create(env={"TOKEN": "s3cr3t-value"})
+    for verb in ("pause", "resume"):
+        d.post(f"{box.path}/{verb}")
+    box.delete()
+    for op in ("create", "pause", "resume", "delete"):
+        assert re.search(rf" debug sandmux-gateway: op={op} sandbox={box.id} runtime=local result=ok ms=\d+\n", d.log()), d.log()
+    assert "s3cr3t" not in d.log()
+
+
+@pytest.mark.root
+def test_r20_the_server_is_silent_about_them_by_default(make_daemon):
+    d = make_daemon()
+    d.create().delete()
+    assert " debug " not in d.log()

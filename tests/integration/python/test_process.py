@@ -99,6 +99,17 @@ def test_wrong_types_are_type_errors(box, call):
         call(box.process)
 
 
+@pytest.mark.parametrize("call,said", [
+    (lambda p: p.exec(None), "command: must be str or a list of str, not NoneType"),
+    (lambda p: p.exec(b"x"), "command: must be str or a list of str, not bytes"),
+    (lambda p: p.start(5), "command: must be str or a list of str, not int"),
+    (lambda p: p.execute_session_command("s", None), "req: must be str, a SessionExecuteRequest or a dict, not NoneType"),
+    (lambda p: p.execute_session_command("s", {"comand": "x"}), r"req: must have a 'command'; this dict has \['comand'\]")])
+def test_a_command_of_the_wrong_type_is_named(box, call, said):
+    with pytest.raises(TypeError, match=said):
+        call(box.process)
+
+
 def test_a_running_program(box):
     program = box.process.start("read x; echo \"got $x\"; echo bad >&2; exit 5")
     assert program.pid > 1

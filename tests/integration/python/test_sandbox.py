@@ -268,21 +268,21 @@ def test_r05_what_is_missing_is_named(client, caplog):
     assert runtime_manager.validate_runtime_config() is True and runtime_manager.runtime == "local"
 
 
-def test_r19_creating_where_nothing_is_configured(client):
+def test_r19_creating_where_nothing_is_configured(client, daemon):
+    """A runtime that was named is not exchanged for another in silence (field report 18)."""
+    before = ids_of(daemon)
     from sandbox.errors import ConfigError
     from sandbox.runtime_manager import RuntimeManager
     manager = RuntimeManager()
     for runtime in ("daytona", "e2b"):
         manager.runtime = runtime
-        if runtime == "e2b":  # asked by name, and not the wrapper that takes what there is
-            from sandbox import Sandbox
-            with pytest.raises(ConfigError) as caught:
-                Sandbox.create(runtime="e2b")
-        else:
-            with pytest.raises(ConfigError) as caught:
-                manager.create_sandbox("pw", "p")
-        assert runtime.upper() in str(caught.value) or "missing" in str(caught.value) or "not properly configured" in str(caught.value)
-        assert "environment variables" in caught.value.hint
+        with pytest.raises(ConfigError) as caught:
+            manager.create_sandbox("pw", "p")
+        assert f"{runtime.upper()}_API_KEY" in str(caught.value) and "environment variables" in caught.value.hint
+    manager.runtime = "e2b"
+    with pytest.raises(ConfigError):
+        asyncio.run(manager.get_or_start_sandbox("never-made"))
+    assert ids_of(daemon) == before
 
 
 def test_switching(client, caplog):
