@@ -1,10 +1,12 @@
 """Backup and restore (R45): a sandbox's files as a stream of tar, equal in everything that tar can carry."""
+import contextlib
 import io
 import os
 import subprocess
 import tarfile
 
 import pytest
+import requests
 
 from conftest import BUILD, clean_env
 
@@ -134,7 +136,59 @@ def test_a_client_that_leaves_ends_the_reading(sandbox):
     reply = sandbox.daemon.get(f"{sandbox.path}/archive", stream=True)
     next(reply.iter_content(1000))
     reply.close()
-    assert sandbox.exec("sleep 1; pgrep -c tar || true")["exit_code"] == 0
+    gone = sandbox.exec("for i in $(seq 100); do grep -qx tar /proc/[0-9]*/comm 2>/dev/null || exit 0; sleep 0.1; done; exit 1")
+    assert gone["exit_code"] == 0, "tar goes on for nobody"
+
+
+@contextlib.contextmanager
+def with_tar(daemon, then):
+    """A sandbox whose tar is a script that notes where its ends lead, does that, and is tar."""
+    sandbox = daemon.create(env={"PATH": "/opt/own:/usr/bin:/bin"})
+    try:
+        made = sandbox.exec(f"""mkdir -p /opt/own; cat >/opt/own/tar <<'END'; chmod +x /opt/own/tar
+#!/bin/sh
+for n in 0 1; do end=$(readlink /proc/$$/fd/$n); echo "$end" >>/tmp/ends; done
+{then}
+exec /usr/bin/tar "$@"
+END
+""")
+        assert made["exit_code"] == 0, made
+        yield sandbox
+    finally:
+        daemon.delete(f"{sandbox.path}?missing_ok=1")
+
+
+def test_the_stream_has_a_socket_of_its_own(daemon):
+    with with_tar(daemon, "") as one, with_tar(daemon, "") as two:
+        assert one.exec(FILL)["exit_code"] == 0
+        assert load(two, save(one).content).status_code == 200
+        assert listing(one) == listing(two)
+        for sandbox in (one, two):
+            assert "socket:" in sandbox.exec("cat /tmp/ends")["stdout"]
+
+
+@pytest.mark.parametrize("then", ["exit 2", "kill -9 $$", "exec 1>&- 3>&-; sleep 1; exit 2"], ids=["fails", "killed", "closes"])
+def test_a_tar_that_does_not_end_well_is_no_backup(daemon, then):
+    """The bytes are there and their end is a clean one: only the exit code says that they are not all."""
+    with with_tar(daemon, f'case "$*" in *-cf*) head -c 3000000 /dev/zero; {then};; esac') as sandbox:
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            save(sandbox)
+
+
+def test_a_sandbox_that_goes_away_is_no_backup(daemon):
+    with with_tar(daemon, 'case "$*" in *-cf*) head -c 3000000 /dev/zero; sleep 600;; esac') as sandbox:
+        with daemon.get(f"{sandbox.path}/archive", stream=True, timeout=60) as reply:
+            assert reply.status_code == 200 and reply.raw.read(100000)
+            daemon.delete(sandbox.path)
+            with pytest.raises(requests.exceptions.RequestException):
+                for _ in reply.iter_content(1 << 20):
+                    pass
+
+
+def test_a_tar_that_takes_nothing_is_said(daemon):
+    with with_tar(daemon, 'case "$*" in *-xf*) echo no room >&2; exit 2;; esac') as sandbox:
+        reply = load(sandbox, bytes(8 << 20))
+        assert reply.status_code == 422 and "no room" in reply.json()["detail"], reply.text
 
 
 # --- the command line
