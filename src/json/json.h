@@ -21,6 +21,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/str.h"
 
 enum json_kind {
     JSON_STRING, /* char * (owned) */
@@ -138,6 +139,10 @@ void json_double(struct json_writer *w, double v); /* shortest form; not finite:
 void json_bool(struct json_writer *w, bool v);
 void json_null(struct json_writer *w);
 void json_raw(struct json_writer *w, const char *text); /* trusted, valid JSON */
+/* Before a value that the caller appends to w->out by itself. */
+void json_value_begin(struct json_writer *w);
+/* A string of it is the text between two quotes: ASCII, and nothing to escape. */
+bool json_plain(struct smx_view v);
 void json_encode(struct json_writer *w, const struct json_table *t, const void *value);
 
 /* "key": value */

@@ -38,8 +38,12 @@ static void put_comma(struct json_writer *w)
     w->comma |= level_bit(w);
 }
 
-/* Before every value. */
-static void begin_value(struct json_writer *w)
+bool json_plain(struct smx_view v)
+{
+    return lex_plain_run(v.p, v.n) == v.n;
+}
+
+void json_value_begin(struct json_writer *w)
 {
     bool in_object = w->object & level_bit(w);
 
@@ -51,7 +55,7 @@ static void begin_value(struct json_writer *w)
 
 static void open_level(struct json_writer *w, char bracket, bool object)
 {
-    begin_value(w);
+    json_value_begin(w);
     assert(w->depth + 1 < LEVELS_MAX);
     smx_buf_append_char(w->out, bracket);
     w->depth++;
@@ -176,7 +180,7 @@ void json_key(struct json_writer *w, const char *key)
 
 void json_string_n(struct json_writer *w, const char *s, size_t n)
 {
-    begin_value(w);
+    json_value_begin(w);
     put_string(w->out, s, n);
 }
 
@@ -193,7 +197,7 @@ void json_base64(struct json_writer *w, const void *data, size_t n)
     size_t size = smx_base64_size(n);
     struct smx_buf *out = w->out;
 
-    begin_value(w);
+    json_value_begin(w);
     if (smx_buf_reserve(out, size + 2) < 0)
         return;
     out->data[out->len] = '"';
@@ -217,13 +221,13 @@ static void put_digits(struct smx_buf *out, uint64_t v, bool negative)
 
 void json_u64(struct json_writer *w, uint64_t v)
 {
-    begin_value(w);
+    json_value_begin(w);
     put_digits(w->out, v, false);
 }
 
 void json_i64(struct json_writer *w, int64_t v)
 {
-    begin_value(w);
+    json_value_begin(w);
     put_digits(w->out, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0);
 }
 
@@ -243,25 +247,25 @@ void json_double(struct json_writer *w, double v)
     point = strstr(text, localeconv()->decimal_point);
     if (point)
         *point = '.';
-    begin_value(w);
+    json_value_begin(w);
     smx_buf_append_str(w->out, text);
 }
 
 void json_bool(struct json_writer *w, bool v)
 {
-    begin_value(w);
+    json_value_begin(w);
     smx_buf_append_str(w->out, v ? "true" : "false");
 }
 
 void json_null(struct json_writer *w)
 {
-    begin_value(w);
+    json_value_begin(w);
     smx_buf_append(w->out, "null", 4);
 }
 
 void json_raw(struct json_writer *w, const char *text)
 {
-    begin_value(w);
+    json_value_begin(w);
     smx_buf_append_str(w->out, text);
 }
 

@@ -40,7 +40,7 @@ void native_write_file(struct json_writer *w, const struct provider_file *f)
         .group = f->group };
 
     smx_rfc3339_format(time, f->mtime_unix_ms);
-    json_encode(w, &native_file_table, &n);
+    native_file_encode(w, &n);
 }
 
 static void reply_list(struct http_exchange *x, const struct provider_file_list *list)

@@ -122,7 +122,8 @@ struct native_problem {
 };
 
 struct native_exec_start {
-    uint64_t pid;
+    uint64_t pid; /* of an exec */
+    char *cmd_id; /* of a session's command */
 };
 struct native_exec_exit {
     int64_t exit_code, signal;
@@ -226,6 +227,8 @@ struct native_file {
     char *permissions; /* "0644" */
     char *type, *target, *owner, *group;
 };
+/* As json_encode() by its table, only faster. */
+void native_file_encode(struct json_writer *w, const struct native_file *f);
 struct native_file_list {
     struct json_array files;
 };

@@ -114,7 +114,8 @@ FIELDS(native_problem_table) = {
 JSON_TABLE(native_problem_table, native_problem, .lax = true);
 
 FIELDS(native_exec_start_table) = {
-    U64(native_exec_start, "pid", pid, OPT),
+    U64(native_exec_start, "pid", pid, OMIT),
+    STR(native_exec_start, "cmd_id", cmd_id, OMIT),
 };
 JSON_TABLE(native_exec_start_table, native_exec_start, .lax = true);
 

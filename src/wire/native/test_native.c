@@ -76,6 +76,59 @@ TEST(absent_and_null_lifetimes_are_told_from_none)
     json_free(&native_patch_table, &p);
 }
 
+TEST(a_file_is_written_as_its_table_says)
+{
+    static char plain[] = "plain text of a name", empty[] = "", quote[] = "a\"b",
+                utf8[] = "\xc3\xa4", bad[] = "\xff";
+    char *const values[] = { plain, empty, quote, utf8, bad, NULL };
+    const size_t n = SMX_ARRAY_LEN(values);
+
+    for (size_t member = 0; member < 8; member++) {
+        for (size_t i = 0; i < 2 * n; i++) {
+            char *t[8] = { plain, plain, plain, plain, i < n ? empty : plain, i < n ? NULL : plain,
+                plain, plain };
+            struct smx_buf fast, table;
+            struct json_writer w[2];
+
+            t[member] = values[i % n];
+            struct native_file f = { t[0], t[1], i % 2, i == 3 ? UINT64_MAX : i * 7, t[2], t[3],
+                t[4], t[5], t[6], t[7] };
+
+            smx_buf_init(&fast, 4096);
+            smx_buf_init(&table, 4096);
+            json_writer_init(&w[0], &fast);
+            json_writer_init(&w[1], &table);
+            for (int k = 0; k < 2; k++)
+                json_array_begin(&w[k]);
+            for (int k = 0; k < 2; k++) {
+                native_file_encode(&w[0], &f);
+                json_encode(&w[1], &native_file_table, &f);
+            }
+            for (int k = 0; k < 2; k++)
+                json_array_end(&w[k]);
+            ASSERT_STR(fast.data, table.data);
+            ASSERT_EQ(fast.len, table.len);
+            smx_buf_done(&fast);
+            smx_buf_done(&table);
+        }
+    }
+}
+
+TEST(a_file_that_does_not_fit_is_an_error)
+{
+    static char text[] = "name";
+    struct native_file f = { .name = text, .path = text, .mod_time = text, .permissions = text };
+    struct smx_err err = { 0 };
+    struct json_writer w;
+    struct smx_buf out;
+
+    smx_buf_init(&out, 40);
+    json_writer_init(&w, &out);
+    native_file_encode(&w, &f);
+    ASSERT_EQ(json_writer_end(&w, &err), -SMX_E_TOO_LARGE);
+    smx_buf_done(&out);
+}
+
 TEST(command_is_text_or_argv)
 {
     static const struct {
