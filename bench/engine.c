@@ -196,9 +196,8 @@ static void cycles(size_t n, long gap_ms)
 
         smx_id_make(id);
         t0 = bench_now_us();
-        call("create", id, ",\"create\":{}");
+        fd = call("create", id, ",\"create\":{}");
         t1 = bench_now_us();
-        fd = call("connect_agent", id, "");
         exec_true(fd);
         t2 = bench_now_us();
         close(fd);
@@ -232,7 +231,7 @@ static double crowd(const char *op, char (*ids)[SMX_ID_LEN + 1], size_t n, const
         request(op, fields);
     }
     for (size_t i = 0; i < n; i++)
-        await();
+        smx_close(await());
     return (bench_now_us() - begun) / 1000;
 }
 
@@ -274,10 +273,12 @@ static void hold(size_t n)
 
     for (size_t i = 0; ids && v && i < n; i++) {
         double t0 = bench_now_us();
+        int fd;
 
         smx_id_make(ids[i]);
-        call("create", ids[i], ",\"create\":{\"resources\":{\"memory_mib\":64}}");
+        fd = call("create", ids[i], ",\"create\":{\"resources\":{\"memory_mib\":64}}");
         v[i] = bench_now_us() - t0;
+        smx_close(fd);
     }
     printf("{\"n\": %zu, \"kib_each\": %.0f", n, (double)(before - free_kib()) / (double)n);
     for (size_t i = 0; i + STEP <= n; i += SMX_MAX(n / 6 / STEP * STEP, (size_t)STEP)) {

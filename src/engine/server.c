@@ -156,6 +156,9 @@ static int with_box(
         r = find(e, req->id, &a->box, err);
     if (r == 0 && req->op != ENGINE_OP_CREATE)
         r = run_op(a->box, req, a, err);
+    /* Who makes a sandbox uses it at once; without the descriptor it asks for one. */
+    if (r == 0 && (req->op == ENGINE_OP_CREATE || req->op == ENGINE_OP_START))
+        (void)dial_agent(a->box, &a->fd, NULL);
     if (r == 0) {
         box_info(a->box, &a->sandbox);
         a->reply.sandbox = &a->sandbox;

@@ -42,6 +42,9 @@ struct envd_box {
 };
 void envd_box_init(struct envd_box *b, const struct provider_ops *ops, struct envd_idle *idle);
 void envd_box_forget(struct envd_box *b); /* closes its idle connections: it was stopped or moved */
+/* Takes fd, a connection to envd that nobody has used yet, for the next call; closes it when it
+ * cannot be kept. */
+void envd_box_connected(struct envd_box *b, int fd);
 
 /* [parks] the settings that envd keeps for the processes to come. */
 struct envd_init_request;

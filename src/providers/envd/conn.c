@@ -84,6 +84,39 @@ void envd_box_forget(struct envd_box *b)
     }
 }
 
+static void keep(struct envd_conn *c)
+{
+    struct envd_box *b = c->box;
+
+    c->idle_since_ns = smx_now_ns();
+    smx_list_add(&b->kept, &c->box_link);
+    smx_list_add(&b->idle->lru, &c->lru_link);
+    b->n_kept++;
+    b->idle->n++;
+    if (b->idle->n > ENVD_IDLE_MAX)
+        envd_idle_close(b->idle, ENVD_IDLE_MAX);
+    arm_sweep(b->idle);
+}
+
+void envd_box_connected(struct envd_box *b, int fd)
+{
+    struct envd_conn *c = smx_alloc(sizeof *c);
+
+    if (!c) {
+        smx_close(fd);
+        return;
+    }
+    c->box = b;
+    smx_list_init(&c->box_link);
+    smx_list_init(&c->lru_link);
+    if (http_client_init(&c->http, fd, NULL) < 0) {
+        smx_free(c);
+        return;
+    }
+    c->unused = true;
+    keep(c);
+}
+
 static int dial_new(
     struct envd_box *b, struct envd_conn **ret, uint64_t deadline, struct smx_err *err)
 {
@@ -111,7 +144,8 @@ int envd_conn_get(
         struct envd_conn *c = SMX_LIST_ENTRY(b->kept.prev, struct envd_conn, box_link);
 
         unlink_idle(c);
-        if (http_client_reusable(&c->http)) {
+        if (c->unused || http_client_reusable(&c->http)) {
+            c->unused = false;
             *ret = c;
             return 0;
         }
@@ -129,12 +163,5 @@ void envd_conn_put(struct envd_conn *c)
         return;
     }
     http_client_trim(&c->http);
-    c->idle_since_ns = smx_now_ns();
-    smx_list_add(&b->kept, &c->box_link);
-    smx_list_add(&b->idle->lru, &c->lru_link);
-    b->n_kept++;
-    b->idle->n++;
-    if (b->idle->n > ENVD_IDLE_MAX)
-        envd_idle_close(b->idle, ENVD_IDLE_MAX);
-    arm_sweep(b->idle);
+    keep(c);
 }

@@ -2,6 +2,7 @@
 #ifndef SMX_PROVIDERS_ENVD_INTERNAL_H
 #define SMX_PROVIDERS_ENVD_INTERNAL_H
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "providers/envd/client.h"
 #include "rpc/rpc.h"
@@ -12,6 +13,7 @@ struct envd_conn {
     struct envd_box *box;
     struct smx_list box_link, lru_link;
     uint64_t idle_since_ns;
+    bool unused; /* nothing was said on it yet */
 };
 
 /* conn.c */

@@ -266,6 +266,12 @@ static bool repeatable(enum engine_op op)
     return false;
 }
 
+/* Brings a descriptor when it can. */
+static bool may_bring(enum engine_op op)
+{
+    return op == ENGINE_OP_CREATE || op == ENGINE_OP_START;
+}
+
 static int wait_up(struct local *l, uint64_t deadline, struct smx_err *err)
 {
     int r;
@@ -345,7 +351,7 @@ int engine_ask(struct local *l, struct engine_request *req, struct engine_reply 
     if (r < 0)
         return r;
     r = engine_reply_error(&p.reply, err);
-    if (r == 0 && ret_fd && p.fd < 0)
+    if (r == 0 && ret_fd && p.fd < 0 && !may_bring((enum engine_op)req->op))
         r = smx_err_set(err, SMX_E_PROTOCOL, "the engine sent no descriptor");
     if (r < 0 || !ret_fd)
         smx_close(p.fd);

@@ -47,8 +47,9 @@ void engine_connection_done(struct local *l); /* [parks] */
 /* Takes fd. first: the host knows that it has to look itself. */
 void engine_connection_attach(struct local *l, int fd, bool first);
 /* [parks] one request; *ret is to be freed with json_free(&engine_reply_table) after success.
- * ret_fd: NULL when the op brings none. Waits up to LOCAL_RECONNECT_MS for an engine. A request
- * that can be asked again is, when its connection breaks; another is -SMX_E_AMBIGUOUS. */
+ * ret_fd: NULL when the op brings none; -1 when a create or start did not. Waits up to
+ * LOCAL_RECONNECT_MS for an engine. A request that can be asked again is, when its connection
+ * breaks; another is -SMX_E_AMBIGUOUS. */
 int engine_ask(struct local *l, struct engine_request *req, struct engine_reply *ret, int *ret_fd,
     uint64_t deadline, struct smx_err *err);
 /* [parks] hello, remembered in l */

@@ -3,6 +3,7 @@
  * connects. One loop's thread. */
 #include "providers/local/internal.h"
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "wire/envd/envd.h"
 
@@ -169,9 +170,10 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
     return 0;
 }
 
-/* The agent begins anew with each start: its settings are ours to give. */
-static int set_up(struct provider_box *box, const struct engine_sandbox *of, uint64_t deadline,
-    struct smx_err *err)
+/* The agent begins anew with each start: its settings are ours to give. Takes fd, a connection to
+ * it; -1: there is none yet. */
+static int set_up(struct provider_box *box, const struct engine_sandbox *of, int fd,
+    uint64_t deadline, struct smx_err *err)
 {
     static char user[] = "user";
     struct envd_init_request settings = { .default_user = user,
@@ -180,8 +182,11 @@ static int set_up(struct provider_box *box, const struct engine_sandbox *of, uin
         .template_id = of ? of->template : NULL,
         .memory_bytes = of ? of->resources.memory_mib << 20 : 0,
         .cpu_milli = of ? of->resources.cpu_milli : 0 };
-    int r = envd_setup(&box->envd, &settings, deadline, err);
+    int r;
 
+    if (fd >= 0)
+        envd_box_connected(&box->envd, fd);
+    r = envd_setup(&box->envd, &settings, deadline, err);
     return r < 0 ? smx_err_wrap(err, r, "setting sandbox '%s' up", box->id) : 0;
 }
 
@@ -213,7 +218,7 @@ static const int at_expiry[] = {
 };
 
 static int ask_create(struct local *l, const struct provider_create_spec *spec,
-    struct engine_reply *ret, uint64_t deadline, struct smx_err *err)
+    struct engine_reply *ret, int *ret_fd, uint64_t deadline, struct smx_err *err)
 {
     struct engine_create create = { .token = (char *)(uintptr_t)spec->token,
         .template = (char *)(uintptr_t)spec->template,
@@ -228,9 +233,10 @@ static int ask_create(struct local *l, const struct provider_create_spec *spec,
     int r;
 
     relative_deadline(spec->expires_unix_ms, &req);
-    r = engine_ask(l, &req, ret, /* ret_fd= */ NULL, deadline, err);
+    r = engine_ask(l, &req, ret, ret_fd, deadline, err);
     if (r < 0 || ret->sandbox)
         return r;
+    smx_close(smx_take_fd(ret_fd));
     json_free(&engine_reply_table, ret);
     return smx_err_set(err, SMX_E_PROTOCOL, "the engine said nothing of the sandbox it made");
 }
@@ -243,21 +249,21 @@ static int local_create(void *impl, const struct provider_create_spec *spec,
     SMX_CLEANUP(detach_any) struct provider_box *box = NULL;
     struct engine_reply reply = { 0 };
     struct smx_err ignored;
-    int r = box_new(l, spec->id, spec->env, spec->n_env, &box, err);
+    int fd = -1, r = box_new(l, spec->id, spec->env, spec->n_env, &box, err);
 
     if (r < 0)
         return r;
-    r = ask_create(l, spec, &reply, deadline, err);
+    r = ask_create(l, spec, &reply, &fd, deadline, err);
     if (r == -SMX_E_AMBIGUOUS) { /* the engine was replaced: begin again with the next one */
         r = delete_by_id(l, spec->id, deadline, err);
         if (r == 0)
-            r = ask_create(l, spec, &reply, deadline, err);
+            r = ask_create(l, spec, &reply, &fd, deadline, err);
         else
             r = smx_err_set(err, SMX_E_AMBIGUOUS, "the engine went away during a create");
     }
     if (r < 0)
         return r;
-    r = set_up(box, reply.sandbox, deadline, err);
+    r = set_up(box, reply.sandbox, fd, deadline, err);
     if (r == 0) {
         local_info(l, reply.sandbox, ret);
         *ret_box = smx_take(&box);
@@ -292,13 +298,13 @@ static int local_start(struct provider_box *box, uint64_t deadline, struct smx_e
 {
     struct engine_request req = { .op = ENGINE_OP_START, .id = box->id };
     struct engine_reply reply;
-    int r;
+    int fd = -1, r;
 
     envd_box_forget(&box->envd);
-    r = engine_ask(box->l, &req, &reply, /* ret_fd= */ NULL, deadline, err);
+    r = engine_ask(box->l, &req, &reply, &fd, deadline, err);
     if (r < 0)
         return r;
-    r = set_up(box, reply.sandbox, deadline, err);
+    r = set_up(box, reply.sandbox, fd, deadline, err);
     json_free(&engine_reply_table, &reply);
     return r;
 }

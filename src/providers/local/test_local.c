@@ -23,9 +23,11 @@ struct engine {
     unsigned boxes; /* for list */
     unsigned newer; /* added to the version */
     bool running;
+    bool mute; /* creates and starts bring no connection */
     /* what the agent was told */
     char init_body[512];
     unsigned inits;
+    unsigned agents; /* connections to it */
 };
 
 struct told {
@@ -106,6 +108,7 @@ static int connect_to_agent(struct engine *e, const struct engine_request *q)
     if (q->op == ENGINE_OP_CONNECT_PORT ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
         return -1;
+    e->agents++;
     (void)http_server_serve_fd(e->agent, sv[1], "agent", &err);
     return sv[0];
 }
@@ -139,6 +142,8 @@ static void answer(struct engine *e, const struct engine_request *q)
         fd = connect_to_agent(e, q);
     else
         reply.sandbox = &s;
+    if (reply.sandbox && !e->mute && (q->op == ENGINE_OP_CREATE || q->op == ENGINE_OP_START))
+        fd = connect_to_agent(e, q);
     send_reply(e, &reply, fd);
 }
 
@@ -275,7 +280,7 @@ FIBER_TEST(create_sets_the_agent_up)
     ASSERT_OK(provider_processes(box, &l, in_ms(1000), &b.err), &b.err);
     ASSERT_EQ(l.v[0].pid, 5);
     provider_process_list_done(&l);
-    ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 1); /* one connection served both */
+    ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 0); /* the one that came with it served both */
     ASSERT_OK(provider_stats(box, &stats, in_ms(1000), &b.err), &b.err);
     ASSERT_TRUE(stats.pids == 3 && stats.oom_kills == 1);
     ASSERT_EQ(provider_dial(box, 80, &to, in_ms(1000), &b.err), -SMX_E_PORT_CLOSED);
@@ -300,7 +305,7 @@ FIBER_TEST(idle_connections_are_given_up_when_descriptors_are_short)
     ASSERT_FALSE(provider_shed(b.p));
     ASSERT_OK(provider_processes(box, &l, in_ms(1000), &b.err), &b.err);
     provider_process_list_done(&l);
-    ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 2);
+    ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 1);
     provider_detach(box);
 }
 
@@ -314,8 +319,24 @@ FIBER_TEST(start_sets_the_agent_up_again)
     ASSERT_OK(provider_stop(box, in_ms(1000), &b.err), &b.err);
     ASSERT_OK(provider_start(box, in_ms(1000), &b.err), &b.err);
     ASSERT_EQ(b.e.inits, 2);
-    ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 2); /* the old connection was of the old agent */
+    ASSERT_EQ(b.e.agents, 2); /* the old connection was of the old agent */
+    ASSERT_EQ(b.e.ops[ENGINE_OP_CONNECT_AGENT], 0);
     ASSERT_TRUE(strstr(b.e.init_body, "\"FOO\":\"bar\"") != NULL);
+    provider_detach(box);
+}
+
+FIBER_TEST(a_create_that_brings_no_connection_asks_for_one)
+{
+    struct provider_info info = { 0 };
+    struct provider_box *box = NULL;
+
+    BENCH(b);
+    b.e.mute = true;
+    ASSERT_OK(make(&b, &info, &box), &b.err);
+    ASSERT_TRUE(b.e.inits == 1 && b.e.ops[ENGINE_OP_CONNECT_AGENT] == 1);
+    ASSERT_OK(provider_stop(box, in_ms(1000), &b.err), &b.err);
+    ASSERT_OK(provider_start(box, in_ms(1000), &b.err), &b.err);
+    ASSERT_TRUE(b.e.inits == 2 && b.e.ops[ENGINE_OP_CONNECT_AGENT] == 2);
     provider_detach(box);
 }
 

@@ -27,8 +27,8 @@ enum {
 
 enum engine_op {
     ENGINE_OP_HELLO,         /* version -> hello */
-    ENGINE_OP_CREATE,        /* id, create -> sandbox (running; the agent's socket listens) */
-    ENGINE_OP_START,         /* id [deadline_ms] -> sandbox; stopped only */
+    ENGINE_OP_CREATE,        /* id, create -> sandbox (running), descriptor as of connect_agent */
+    ENGINE_OP_START,         /* id [deadline_ms] -> the same; stopped only */
     ENGINE_OP_STOP,          /* id [grace_ms, 5000] -> sandbox; files stay, reason "stopped" */
     ENGINE_OP_PAUSE,         /* id -> sandbox */
     ENGINE_OP_RESUME,        /* id -> sandbox */

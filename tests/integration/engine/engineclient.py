@@ -39,6 +39,7 @@ class Connection:
         self.sock = sock
         self.events = []
         self.replies = {}
+        self.bringing = set()
         self.seq = 0
         self.lock = threading.Lock()
         self.news = threading.Condition()
@@ -67,10 +68,13 @@ class Connection:
         with self.lock:
             self.seq += 1
             seq = self.seq
+            if op.startswith("connect_"):
+                self.bringing.add(seq)
             self.sock.send(json.dumps({"seq": seq, "op": op, **fields}).encode())
         return seq
 
     def wait(self, seq, timeout=60):
+        """The reply, and the descriptor of what was asked for one; what a create or start brings is closed."""
         with self.news:
             assert self.news.wait_for(lambda: seq in self.replies or self.closed, timeout), "no reply"
             if seq not in self.replies:
@@ -78,7 +82,12 @@ class Connection:
             message, fds = self.replies.pop(seq)
         if message.get("error"):
             raise EngineError(message["error"], message.get("message"))
-        return (message, fds[0]) if fds else message
+        if seq in self.bringing:
+            self.bringing.remove(seq)
+            return message, fds[0]
+        for fd in fds:
+            os.close(fd)
+        return message
 
     def call(self, op, timeout=60, **fields):
         return self.wait(self.send(op, **fields), timeout)

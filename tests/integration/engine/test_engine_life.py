@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from engineclient import BUILD, Connection, Engine, EngineError, alive, new_id, until
+from engineclient import BUILD, Agent, Connection, Engine, EngineError, alive, new_id, until
 
 pytestmark = pytest.mark.root
 
@@ -32,6 +32,24 @@ def test_create_exec_delete(engine):
     assert not alive(sandbox['pid'])
     assert engine.directories() == [] and len(engine.groups()) == len([g for g in engine.groups() if g.endswith(engine.instance)])
     assert code_of(engine.call, "get", id=sandbox["id"]) == "sandbox_not_found"
+
+
+def test_a_create_and_a_start_bring_a_connection_to_the_agent(engine):
+    def bring(op, **fields):
+        seq = engine.gate.send(op, id=id, **fields)
+        engine.gate.bringing.add(seq)
+        reply, fd = engine.gate.wait(seq)
+        agent = Agent(fd)
+        try:
+            assert agent.health() == 204 and agent.run(["true"])[0] == 0
+        finally:
+            agent.close()
+        return reply["sandbox"]["pid"]
+
+    id = new_id()
+    first = bring("create", create={})
+    engine.call("stop", id=id, grace_ms=0)
+    assert bring("start") != first
 
 
 def test_hello_tells_limits_truthfully(engine):
