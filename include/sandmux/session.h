@@ -75,7 +75,8 @@ typedef int smx_session_fn(int stream, const void *data, size_t bytes, void *arg
 SMX_API int smx_session_follow(struct smx_client *client, const char *sandbox, const char *session,
     const char *command, smx_session_fn *fn, void *arg, int *ret_exit_code, struct smx_err *err);
 /** smx_session_run() - smx_session_exec() of a command that is not asynchronous, its output given
- * as it comes. An @fn that ends it leaves the command running. */
+ * as it comes. An @fn that ends it leaves the command running; -SMX_E_CANCELLED: the handle's
+ * interrupt function ended the wait, and the command with it. */
 SMX_API int smx_session_run(struct smx_client *client, const char *sandbox, const char *session,
     const struct smx_session_exec *spec, smx_session_fn *fn, void *arg, int *ret_exit_code,
     struct smx_err *err);

@@ -72,8 +72,9 @@ struct cli {
     char **pos; /* positional arguments, NULL-terminated; borrowed from argv */
     size_t n_pos;
     bool json;
-    bool json_asked;           /* --json stands somewhere: a usage error is JSON, too */
-    struct smx_client *client; /* after cli_connect() */
+    bool json_asked;             /* --json stands somewhere: a usage error is JSON, too */
+    smx_interrupt_fn *interrupt; /* for cli_connect(): ends calls that wait; NULL: nothing does */
+    struct smx_client *client;   /* after cli_connect() */
     struct smx_err err;
 };
 

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -95,6 +96,36 @@ static int join(struct cli *cli, size_t from, struct smx_buf *out)
     return smx_buf_check(out, &cli->err);
 }
 
+/* --- Ctrl-C ------------------------------------------------------------------------------------
+ */
+
+static volatile sig_atomic_t interrupted;
+
+static void note_signal(int signo)
+{
+    interrupted = signo;
+}
+
+static int was_interrupted(void *arg)
+{
+    (void)arg;
+    return interrupted;
+}
+
+/* The library ends the command then. A second signal ends us at once. */
+static void end_on_signals(struct cli *cli)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action = { .sa_handler = note_signal, .sa_flags = SA_RESETHAND };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(signals); i++)
+        sigaction(signals[i], &action, /* oldact= */ NULL);
+    cli->interrupt = was_interrupted;
+}
+
+/* --- running -----------------------------------------------------------------------------------
+ */
+
 static int run_async(struct cli *cli, const struct smx_session_exec *spec)
 {
     struct smx_session_result *result;
@@ -114,13 +145,14 @@ static int status_of(int exit_code)
 static int run_sync(struct cli *cli, const struct smx_session_exec *spec)
 {
     struct smx_session_result *result;
-    int code;
+    int code, r;
 
     if (!cli->json) {
-        if (smx_session_run(cli->client, cli->pos[1], cli->pos[2], spec, show_output,
-                /* arg= */ NULL, &code, &cli->err) < 0)
-            return cli_fail(cli);
-        return status_of(code);
+        r = smx_session_run(cli->client, cli->pos[1], cli->pos[2], spec, show_output,
+            /* arg= */ NULL, &code, &cli->err);
+        if (r == -SMX_E_CANCELLED && interrupted)
+            return CLI_SIGNAL + interrupted;
+        return r < 0 ? cli_fail(cli) : status_of(code);
     }
     if (smx_session_exec(cli->client, cli->pos[1], cli->pos[2], spec, &result, &cli->err) < 0)
         return cli_fail(cli);
@@ -205,7 +237,11 @@ int cmd_session(struct cli *cli)
 
     for (size_t i = 0; i < SMX_ARRAY_LEN(verbs); i++) {
         if (smx_streq(cli->pos[0], verbs[i].name)) {
-            int r = cli_connect(cli);
+            int r;
+
+            if (verbs[i].run == session_exec && !cli->json && !cli_flag(cli, "async"))
+                end_on_signals(cli);
+            r = cli_connect(cli);
 
             return r != 0 ? r : verbs[i].run(cli);
         }

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@ static struct {
     char data[OUT_SIZE];
     size_t n;
     bool broken;
+    int os_errno; /* why, until it was told */
 } out;
 
 /* --- stdout -------------------------------------------------------------------------------------
@@ -35,8 +37,10 @@ static void drain(void)
             done += (size_t)w;
         else if (w < 0 && errno == EAGAIN) /* somebody made the terminal non-blocking */
             poll(&(struct pollfd){ .fd = STDOUT_FILENO, .events = POLLOUT }, 1, -1);
-        else if (w == 0 || errno != EINTR)
+        else if (w == 0 || errno != EINTR) {
             out.broken = true;
+            out.os_errno = w == 0 ? EIO : errno;
+        }
     }
     out.n = 0;
 }
@@ -90,9 +94,13 @@ void cli_json_pair(const char *key, const char *value)
     smx_buf_done(&b);
 }
 
+/* A reader that has gone had enough; anything else is told. */
 int cli_flush(void)
 {
     drain();
+    if (out.os_errno != 0 && out.os_errno != EPIPE)
+        cli_note("sandmux: writing the output: %s", strerror(out.os_errno));
+    out.os_errno = 0;
     return out.broken ? CLI_FAILED : CLI_OK;
 }
 
@@ -228,7 +236,8 @@ int cli_usage(struct cli *cli, const char *fmt, ...)
 int cli_connect(struct cli *cli)
 {
     struct smx_client_config config = { .url = cli_value(cli, "url"),
-        .flags = cli_flag(cli, "no-start") ? SMX_CLIENT_NO_START : 0 };
+        .flags = cli_flag(cli, "no-start") ? SMX_CLIENT_NO_START : 0,
+        .interrupt = cli->interrupt };
 
     int r;
 

@@ -5,6 +5,8 @@
 
 #define ROOT "/api/sandboxes"
 
+enum { END_MS = 10000 };
+
 /* --- paths and bodies --------------------------------------------------------------------------
  */
 
@@ -258,6 +260,7 @@ struct follower {
     smx_session_fn *fn;
     void *arg;
     int exit_code;
+    char *cmd_id; /* once it is known */
 };
 
 static int give(struct follower *f, int stream, const char *text, const struct json_bytes *bytes)
@@ -281,6 +284,8 @@ static int follow_line(char *line, size_t n, void *arg, struct smx_err *err)
         return r;
     if (ev.error)
         r = problem_error(ev.error, err);
+    else if (ev.start && ev.start->cmd_id && !f->cmd_id)
+        f->cmd_id = smx_take(&ev.start->cmd_id);
     else if (ev.exit)
         f->exit_code = (int)ev.exit->exit_code;
     else
@@ -314,12 +319,28 @@ int smx_session_follow(struct smx_client *c, const char *sandbox, const char *se
     const char *command, smx_session_fn *fn, void *arg, int *ret_exit_code, struct smx_err *err)
 {
     struct call call = { .method = "GET", .timeout_ms = UINT64_MAX };
-    struct follower f = { fn, arg, -1 };
+    struct follower f = { fn, arg, -1, NULL };
     struct smx_buf path;
     int r = session_path(&path, sandbox, session, command, "/logs", err);
 
     call_query(&path, "follow", "1");
-    return follow(c, &call, &path, r, &f, ret_exit_code, err);
+    r = follow(c, &call, &path, r, &f, ret_exit_code, err);
+    smx_free(f.cmd_id);
+    return r;
+}
+
+/* Whoever gave up waiting does not want the command either: it would hold up the session. */
+static void end_command(
+    struct smx_client *c, const char *sandbox, const char *session, const char *command)
+{
+    struct call call = { .method = "DELETE", .timeout_ms = END_MS, .to_its_end = true };
+    struct smx_buf path;
+
+    if (session_path(&path, sandbox, session, command, /* suffix= */ NULL, /* err= */ NULL) == 0) {
+        call.path = path.data;
+        call_json(c, &call, /* table= */ NULL, /* ret= */ NULL, /* ret_json= */ NULL, NULL);
+    }
+    smx_buf_done(&path);
 }
 
 int smx_session_run(struct smx_client *c, const char *sandbox, const char *session,
@@ -327,7 +348,7 @@ int smx_session_run(struct smx_client *c, const char *sandbox, const char *sessi
     struct smx_err *err)
 {
     struct call call = { .method = "POST", .timeout_ms = UINT64_MAX };
-    struct follower f = { fn, arg, -1 };
+    struct follower f = { fn, arg, -1, NULL };
     struct smx_buf path, body;
     int r = check_exec(spec, err);
 
@@ -342,6 +363,9 @@ int smx_session_run(struct smx_client *c, const char *sandbox, const char *sessi
     call.body = body.data;
     call.n = body.len;
     r = follow(c, &call, &path, r, &f, ret_exit_code, err);
+    if (r == -SMX_E_CANCELLED && f.cmd_id)
+        end_command(c, sandbox, session, f.cmd_id);
+    smx_free(f.cmd_id);
     smx_buf_done(&body);
     return r;
 }

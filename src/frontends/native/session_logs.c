@@ -39,6 +39,19 @@ static int send_new(struct follow *f)
     return r;
 }
 
+static int send_start(struct follow *f)
+{
+    struct native_exec_start start = { .cmd_id = f->cmd->id };
+    struct native_exec_event line = { .start = &start };
+    int r = json_encode_to(&f->line, &native_exec_event_table, &line, &f->err);
+
+    smx_buf_append_char(&f->line, '\n');
+    if (r == 0)
+        r = http_write(f->x, f->line.data, f->line.len);
+    smx_buf_reset(&f->line);
+    return r;
+}
+
 static int send_end(struct follow *f)
 {
     struct native_exec_exit exit = { .exit_code = f->cmd->exit_code,
@@ -66,6 +79,8 @@ void native_session_follow(
 
     smx_buf_init(&f.line, 8 * NATIVE_CHUNK);
     native_endless_begin(fe, x, &endless);
+    if (r == 0)
+        r = send_start(&f);
     while (r == 0) {
         r = send_new(&f);
         if (r < 0 || cmd->ended)

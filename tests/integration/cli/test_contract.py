@@ -250,7 +250,7 @@ def test_docs_are_those_of_the_command_table(fm):
 def test_output_that_cannot_be_written_is_a_failure(fm):
     with open("/dev/full", "wb") as full:
         r = subprocess.run([fm.program, "help"], stdout=full, stderr=subprocess.PIPE)
-    assert r.returncode == 1
+    assert r.returncode == 1 and r.stderr == b"sandmux: writing the output: No space left on device\n"
 
 
 def test_what_takes_long_is_said_on_a_terminal_only(fm, fake):

@@ -1,4 +1,8 @@
 """sandmux session: the words of a shell, its exit status, its output as it comes."""
+import json
+import signal
+import subprocess
+import time
 
 import pytest
 
@@ -60,3 +64,28 @@ def test_removal_and_refusals(sm, session):
     assert sm("session", "dance", session).returncode == 2
     assert sm("session", "create", session, "../x").returncode == 1
     assert sm("--json", "session", "ls", session).json == {"sessions": []}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_command_and_not_the_session(sm, session, how):
+    """A command that went on would hold up the next one."""
+    p = sm.popen("session", "exec", session, "s1", "echo ready; V=kept; sleep 1000")
+    assert p.stdout.readline() == b"ready\n"
+    p.send_signal(how)
+    assert p.wait(60) == 128 + how and p.stderr.read() == b""
+    p.stdout.close()
+    p.stderr.close()
+    begun = time.monotonic()
+    assert sm.ok("session", "exec", session, "s1", "echo next").text == "next\n"
+    assert time.monotonic() - begun < 60
+    commands = sm.ok("--json", "session", "ls", session, "s1").json["commands"]
+    assert [(c["status"], c["exit_code"]) for c in commands] == [("ended", 137), ("ended", 0)]
+
+
+def test_streamed_lines_begin_with_the_command_s_id(sm, session):
+    reply = subprocess.run(["curl", "-sSfN", "--unix-socket", sm.url.removeprefix("unix:"), "-H", "Accept: application/x-ndjson", "-d",
+                            json.dumps({"command": "echo hi"}), f"http://localhost/api/sandboxes/{session}/sessions/s1/exec"],
+                           capture_output=True, check=True, timeout=60)
+    lines = [json.loads(line) for line in reply.stdout.splitlines()]
+    known = sm.ok("--json", "session", "ls", session, "s1").json["commands"]
+    assert lines[0] == {"start": {"cmd_id": known[-1]["id"]}} and lines[1] == {"stdout": "hi\n"}
