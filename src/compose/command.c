@@ -173,6 +173,8 @@ static void pump_flush(struct pump *p)
 static void end(struct pump *p, int exit_code)
 {
     pump_flush(p);
+    if (p->has_turn)
+        io_event_clear(&p->s->saved);
     p->cmd->exit_code = exit_code;
     p->cmd->ended = true;
     pulse(p->cmd);
@@ -275,8 +277,10 @@ static void pump_free(struct pump *p)
     smx_close(p->socket);
     if (p->stream)
         provider_stream_close(p->stream);
-    if (p->has_turn)
+    if (p->has_turn) {
+        io_event_set(&p->s->saved);
         io_sem_release(&p->s->turn);
+    }
     bound_logs(p->s);
     session_unref(p->s);
     session_command_unref(p->cmd);
@@ -613,8 +617,7 @@ static int exec_in(struct compose *c, struct sandbox *sb, struct session *s,
 
     if (r < 0)
         return r;
-    if (!spec->async)
-        r = io_sem_acquire(&s->turn, SMX_FOREVER);
+    r = spec->async ? io_event_wait(&s->saved, SMX_FOREVER) : io_sem_acquire(&s->turn, SMX_FOREVER);
     if (r < 0) {
         smx_err_set(err, (enum smx_code) - r, "waiting for the command before");
     } else {

@@ -29,6 +29,7 @@ struct session {
     char user[33]; /* empty: the sandbox's default */
     bool plain_sh; /* there is no bash */
     struct io_sem turn;
+    struct io_event saved; /* set unless a command that was answered still writes its state */
     struct smx_list commands;
     size_t n_commands;
     struct pump *ahead; /* of a shell that waits for the next command; NULL: there is none */

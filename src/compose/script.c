@@ -14,9 +14,12 @@
  * what differs from a new shell with the sandbox's environment: reading it back is what the next
  * command waits for. Files are written over in place, which is cheap where making one shorter is
  * not; what may be left of a longer one lies behind its 'return', or behind the name "/". What is
- * parsed after the command is parsed without its aliases. Its first mark (';') comes before the
- * state is written, whenever the exit code is certain by then (it is not when a signal ends the
- * shell); the second (':') when all is done.
+ * parsed after the command is parsed without its aliases.
+ *
+ * Its first mark (';') comes before the state is written, whenever the exit code is certain by then
+ * (it is not when a signal ends the shell); the second (':') when all is done. By then it ignores
+ * the signals that it may: a stop of the sandbox waits for what an answered command left to be
+ * written.
  */
 #include "compose/internal.h"
 
@@ -39,13 +42,16 @@ const char session_script_make[] =
 const char session_script_bash[] =
     "__smx_dir=$1 __smx_end=$2 __smx_keep=$3 __smx_cwd=$4 __smx_cmd=$5\n"
     "__smx_trap='{ __smx_rc=$? __smx_at=$BASH_COMMAND __smx_opts=$BASHOPTS;"
-    " \\shopt -u expand_aliases; } 2>/dev/null\n"
+    " \\trap \"\" HUP INT TERM; \\shopt -u expand_aliases; } 2>/dev/null\n"
     "{\n"
-    "[[ :$__smx_opts: == *:expand_aliases:* ]] && shopt -s expand_aliases\n"
     "if [[ $__smx_done || $__smx_at == exit* ]]; then\n"
     "printf \"\\036%s;%d\\036\" \"$__smx_end\" \"$__smx_rc\"\n"
     "printf \"\\036%s;%d\\036\" \"$__smx_end\" \"$__smx_rc\" >&3\n"
     "fi\n"
+    "eval \"$__smx_save\"\n"
+    "} 3>&2 2>/dev/null'\n"
+    "__smx_save='{\n"
+    "[[ :$__smx_opts: == *:expand_aliases:* ]] && shopt -s expand_aliases\n"
     "set -- \"$__smx_rc\" \"$__smx_end\" \"$__smx_dir\" \"$__smx_slot\" \"$PWD\" "
     "\"$@\"\n"
     "if [[ $__smx_keep ]]; then\n"
@@ -69,12 +75,13 @@ const char session_script_bash[] =
     "__smx_names=()\n"
     "for __smx_n in \"${__smx_all[@]}\"; do\n"
     "[[ $__smx_n == / ]] && break\n"
-    "[[ ${!__smx_n@a} == x && ${!__smx_n} == \"${__smx_old[$__smx_n]-}\" ]] ||"
+    "[[ ${!__smx_n@a}:${!__smx_n} == \"${__smx_old[$__smx_n]-}\" ]] ||"
     " __smx_names+=(\"$__smx_n\")\n"
     "done\n"
+    "printf \"[[ \\$PWD == %q ]] || builtin cd -- %q\\n\" \"$5\" \"$5\"\n"
     "((${#__smx_names[@]})) && declare -p \"${__smx_names[@]}\"\n"
     "umask -p\n"
-    "printf \"builtin cd -- %q\\nset --\" \"$5\"\n"
+    "printf \"set --\"\n"
     "(($# > 5)) && printf \" %q\" \"${@:6}\"\n"
     "echo\n"
     "[[ $__smx_now == \"$__smx_set\" ]] || printf \"__smx_set\\nunset -f "
@@ -85,7 +92,7 @@ const char session_script_bash[] =
     "fi\n"
     "printf \"\\036%s:%d\\036\" \"$2\" \"$1\"\n"
     "printf \"\\036%s:%d\\036\" \"$2\" \"$1\" >&3\n"
-    "} 3>&2 2>/dev/null'\n"
+    "}'\n"
     "__smx_own='@(__smx_*|BASH?(OPTS|PID|_ALIASES|_ARG[CV]|_ARGV0|_CMDS|_COMMAND|"
     "_EXECUTION_STRING|_LINENO|_LOADABLES_PATH|_REMATCH|_SOURCE|_SUBSHELL|_VERSI*)|"
     "COMP_WORDBREAKS|DIRSTACK|EPOCH*|EUID|FUNCNAME|GROUPS|HISTCMD|HOSTNAME|HOSTTYPE|"
@@ -94,7 +101,9 @@ const char session_script_bash[] =
     "{\n"
     "mapfile -d '' -t __smx_env </proc/self/environ\n"
     "declare -A __smx_old\n"
-    "for __smx_n in \"${__smx_env[@]}\"; do __smx_old[${__smx_n%%=*}]=${__smx_n#*=}; "
+    "for __smx_n in \"${__smx_env[@]}\"; do __smx_old[${__smx_n%%=*}]=x:${__smx_n#*=}; "
+    "done\n"
+    "for __smx_n in IFS OPTIND PS4 SHELL TERM; do __smx_old[$__smx_n]=${!__smx_n@a}:${!__smx_n}; "
     "done\n"
     "set --\n"
     "shopt -s expand_aliases\n"
@@ -108,7 +117,7 @@ const char session_script_bash[] =
     "read -r __smx_slot <\"$__smx_dir/slot\"\n"
     "[[ $__smx_slot ]] && . \"$__smx_dir/$__smx_slot\"\n"
     "__smx_home=$PWD\n"
-    "[[ $__smx_cwd ]] && cd -- \"$__smx_cwd\"\n"
+    "[[ $__smx_cwd ]] && builtin cd -- \"$__smx_cwd\"\n"
     "trap \"$__smx_trap\" EXIT\n"
     "} 2>/dev/null\n"
     "eval \"$__smx_cmd\"\n"

@@ -240,6 +240,8 @@ struct session *session_add(struct sandbox_sessions *ss, const char *id, struct 
     smx_strcpy(s->dir, sizeof s->dir, SESSION_DIR "/");
     smx_strcpy(s->dir + strlen(s->dir), sizeof s->dir - strlen(s->dir), id);
     io_sem_init(&s->turn, 1);
+    io_event_init(&s->saved);
+    io_event_set(&s->saved);
     smx_list_init(&s->commands);
     smx_list_add(&ss->sessions, &s->node);
     ss->n++;

@@ -61,6 +61,13 @@ def test_directory_variables_umask_and_options_are_kept(any_shell):
     assert s.out('printf "%s" "$E"') == "a\nb"
 
 
+def test_the_directory_before_and_unset_defaults_are_kept(session):
+    session.run("cd /usr; cd /tmp; unset IFS; OPTIND=5")
+    assert session.out("cd -; cd -; echo ${IFS-unset} $OPTIND") == "/usr\n/tmp\nunset 5\n"
+    session.run("IFS=$' \\t\\n'; OPTIND=1; unset TERM")
+    assert session.out('printf "%q %s %s" "$IFS" "$OPTIND" "${TERM-unset}"') == r"$' \t\n' 1 unset"
+
+
 def test_functions_arrays_aliases_and_arguments_are_kept(session):
     session.run("f() { echo \"in $1\"; }; alias ll='echo aliased'; a=(1 'two  2'); declare -A m=([k]=v); readonly R=1; set -- 'x y' z")
     assert session.out('f it; ll; echo "${a[1]}" "${m[k]}" $R; printf "<%s>" "$@"') == "in it\naliased\ntwo  2 v 1\n<x y><z>"
@@ -175,6 +182,12 @@ def test_an_asynchronous_command_returns_at_once_and_its_log_grows(session):
     assert late.status_code == 409
 
 
+def test_an_asynchronous_command_sees_what_was_just_answered(session):
+    session.run("for i in {1..3000}; do declare v$i=$i; done")
+    begun = session.run("echo $v3000", **{"async": True})
+    assert session.ended(begun["cmd_id"])["stdout"] == "3000\n"
+
+
 def test_a_log_is_followed_to_its_end(session):
     begun = session.run("for i in 1 2 3; do echo $i; sleep 0.1; done; echo e >&2; exit 4", **{"async": True})
     with session.daemon.get(f"{session.path}/commands/{begun['cmd_id']}/logs", params={"follow": "1"}, stream=True) as reply:
@@ -258,6 +271,14 @@ def test_a_stopped_sandbox_loses_processes_and_keeps_state(daemon, sandbox):
     assert s.out("echo $V; pwd") == "kept\n/usr\n"
     log = s.logs(begun["cmd_id"])
     assert (log["status"], log["exit_code"]) in [("lost", None), ("ended", 137), ("ended", 143)]
+
+
+def test_a_stop_right_behind_a_command_waits_for_its_state(daemon, sandbox):
+    s = Session(sandbox, "kept")
+    s.run("for i in {1..3000}; do declare v$i=$i; done; cd /usr")
+    assert daemon.post(f"{sandbox.path}/stop").status_code == 200
+    assert daemon.post(f"{sandbox.path}/start").status_code == 200
+    assert s.out("echo $v3000; pwd") == "3000\n/usr\n"
 
 
 def test_many_sessions_of_many_commands_leave_nothing(daemon, sandbox):
