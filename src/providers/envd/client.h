@@ -9,7 +9,7 @@
 
 #include "providers/provider.h"
 
-enum { ENVD_IDLE_MS = 10000, ENVD_IDLE_PER_BOX = 16, ENVD_IDLE_MAX = 1024 };
+enum { ENVD_IDLE_MS = 10000, ENVD_IDLE_PER_BOX = 64, ENVD_IDLE_MAX = 1024 };
 
 /* The idle connections of a provider. */
 struct envd_idle {
