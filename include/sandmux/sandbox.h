@@ -142,13 +142,14 @@ SMX_API int smx_sandbox_logs(struct smx_client *client, const char *id, uint64_t
     smx_log_fn *fn, void *arg, struct smx_err *err);
 
 /** struct smx_sandbox_stats - use of resources now; @cpu_ms since the start. A limit of 0: none
- * known. */
+ * known. @brief: the runtime tells of memory and disk alone; the rest is 0 */
 struct smx_sandbox_stats {
     uint64_t cpu_ms;
     uint64_t memory_bytes, memory_limit_bytes;
     uint64_t disk_bytes, disk_limit_bytes;
     uint64_t pids, pids_limit;
     uint64_t net_rx_bytes, net_tx_bytes;
+    int brief;
 };
 SMX_API int smx_sandbox_stats(struct smx_client *client, const char *id,
     struct smx_sandbox_stats *ret_stats, struct smx_err *err);

@@ -46,6 +46,8 @@ static int show_row(struct cli *cli, const struct smx_sandbox *sb)
     if (r < 0)
         return r;
     snprintf(cpu, sizeof cpu, "%.2f s", (double)s.cpu_ms / 1000);
+    if (s.brief)
+        smx_strcpy(cpu, sizeof cpu, "-");
     of_limit(s.memory_bytes, s.memory_limit_bytes, memory);
     of_limit(s.disk_bytes, s.disk_limit_bytes, disk);
     processes(&s, pids);

@@ -118,6 +118,7 @@ int smx_sandbox_stats(
     if (r < 0)
         return r;
     *ret_stats = (struct smx_sandbox_stats){ .cpu_ms = s.cpu_ms,
+        .brief = !s.has_cpu,
         .memory_bytes = s.memory_bytes,
         .memory_limit_bytes = s.memory_limit_bytes,
         .disk_bytes = s.disk_bytes,

@@ -109,6 +109,7 @@ struct provider_stats {
     uint64_t pids, pids_limit;
     uint64_t net_rx_bytes, net_tx_bytes;
     uint64_t oom_kills;
+    bool brief; /* the runtime tells of memory and disk alone: the rest is not known, and 0 */
 };
 
 struct provider_template {

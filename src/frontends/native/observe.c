@@ -158,6 +158,9 @@ static int encode_stats(const struct provider_stats *s, struct smx_buf *out, str
     char time[SMX_RFC3339_SIZE];
     struct native_stats n = { .time = time,
         .cpu_ms = s->cpu_ns / SMX_NS_PER_MS,
+        .has_cpu = !s->brief,
+        .has_pids = !s->brief,
+        .has_net = !s->brief,
         .memory_bytes = s->memory_bytes,
         .memory_limit_bytes = s->memory_limit_bytes,
         .disk_bytes = s->disk_bytes,

@@ -628,7 +628,8 @@ static int last_figures(
             .memory_bytes = m->mem_used,
             .memory_limit_bytes = m->mem_total,
             .disk_bytes = m->disk_used,
-            .disk_limit_bytes = m->disk_total };
+            .disk_limit_bytes = m->disk_total,
+            .brief = true };
         r = 1;
     }
     e2b_list_free(&e2b_metric_table, &list);
@@ -649,7 +650,8 @@ static int e2b_stats(
             .memory_bytes = m.mem_used,
             .memory_limit_bytes = m.mem_total,
             .disk_bytes = m.disk_used,
-            .disk_limit_bytes = m.disk_total };
+            .disk_limit_bytes = m.disk_total,
+            .brief = true };
     return r;
 }
 

@@ -250,7 +250,8 @@ struct native_log_line {
 
 struct native_stats {
     char *time;
-    uint64_t cpu_ms; /* used since start */
+    uint64_t cpu_ms;                 /* used since start */
+    bool has_cpu, has_pids, has_net; /* else null: the runtime does not say */
     uint64_t memory_bytes, memory_limit_bytes;
     uint64_t disk_bytes, disk_limit_bytes;
     uint64_t pids, pids_limit;

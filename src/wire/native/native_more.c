@@ -17,15 +17,18 @@ JSON_TABLE(native_log_line_table, native_log_line, .lax = true);
 
 FIELDS(native_stats_table) = {
     STR(native_stats, "time", time, OPT),
-    U64(native_stats, "cpu_ms", cpu_ms, OPT),
+    U64(native_stats, "cpu_ms", cpu_ms, NUL, .has = JSON_HAS(struct native_stats, has_cpu)),
     U64(native_stats, "memory_bytes", memory_bytes, OPT),
     U64(native_stats, "memory_limit_bytes", memory_limit_bytes, OPT),
     U64(native_stats, "disk_bytes", disk_bytes, OPT),
     U64(native_stats, "disk_limit_bytes", disk_limit_bytes, OPT),
-    U64(native_stats, "pids", pids, OPT),
-    U64(native_stats, "pids_limit", pids_limit, OPT),
-    U64(native_stats, "net_rx_bytes", net_rx_bytes, OPT),
-    U64(native_stats, "net_tx_bytes", net_tx_bytes, OPT),
+    U64(native_stats, "pids", pids, NUL, .has = JSON_HAS(struct native_stats, has_pids)),
+    U64(native_stats, "pids_limit", pids_limit, NUL,
+        .has = JSON_HAS(struct native_stats, has_pids)),
+    U64(native_stats, "net_rx_bytes", net_rx_bytes, NUL,
+        .has = JSON_HAS(struct native_stats, has_net)),
+    U64(native_stats, "net_tx_bytes", net_tx_bytes, NUL,
+        .has = JSON_HAS(struct native_stats, has_net)),
 };
 JSON_TABLE(native_stats_table, native_stats, .lax = true);
 

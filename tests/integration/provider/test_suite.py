@@ -152,6 +152,8 @@ def test_stats(runtime, box):
     assert capabilities(runtime)["stats"]
     stats = runtime.get(f"{box.path}/stats").json()
     assert stats["memory_bytes"] > 0 and stats["memory_limit_bytes"] >= stats["memory_bytes"]
+    told = [stats[k] is not None for k in ("cpu_ms", "pids", "pids_limit", "net_rx_bytes", "net_tx_bytes")]
+    assert not any(told) if box.info["runtime"] == "e2b" else all(told)  # what is not known is null, not 0
 
 
 def test_templates(runtime):
