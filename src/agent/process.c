@@ -253,10 +253,12 @@ static int make_pipes(struct ends *e, bool with_stdin, struct smx_err *err)
     for (int i = 0; i < 2; i++) {
         if (e->child[i + 1] >= 0)
             continue;
-        if (pipe2(p, O_CLOEXEC) < 0)
+        if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
             return no_descriptors(err);
         e->out[i] = p[0];
         e->child[i + 1] = p[1];
+        if (fcntl(p[1], F_SETFL, 0) < 0) /* the child's end waits */
+            return no_descriptors(err);
     }
     return 0;
 }
@@ -340,8 +342,10 @@ static void adopt_ends(struct process *p, struct ends *e)
     for (int i = 0; i < 2; i++) {
         int fd = smx_take_fd(&e->out[i]);
 
-        if (fd >= 0)
+        if (fd >= 0 && p->pty)
             (void)io_fd_init(&p->out[i].io, fd, /* err= */ NULL);
+        else if (fd >= 0)
+            (void)io_fd_init_pipe(&p->out[i].io, fd, /* err= */ NULL);
     }
 }
 

@@ -128,6 +128,8 @@ enum {
 
 /* Takes fd, also on failure (then it is closed). Makes it non-blocking. */
 int io_fd_init(struct io_fd *f, int fd, struct smx_err *err);
+/* The same for the reading end of a pipe, which is new and non-blocking: two system calls fewer. */
+int io_fd_init_pipe(struct io_fd *f, int fd, struct smx_err *err);
 void io_fd_done(struct io_fd *f); /* deregisters and closes; waiters return -SMX_E_CANCELLED */
 int io_fd_take(struct io_fd *f);  /* deregisters and yields the descriptor; still non-blocking */
 /* Calls fn(arg) once, when the peer is gone (IO_HUP); at once if it is already. It runs on the loop

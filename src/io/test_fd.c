@@ -237,6 +237,29 @@ FIBER_TEST(hup_of_a_pipe)
     io_fd_done(&r);
 }
 
+FIBER_TEST(a_new_pipe_says_what_is_there_already_what_comes_and_its_end)
+{
+    int fds[2];
+    struct io_fd r;
+    char text[16];
+
+    for (int early = 0; early < 2; early++) {
+        ASSERT_EQ(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+        if (early)
+            ASSERT_EQ(write(fds[1], "early", 5), 5);
+        ASSERT_EQ(io_fd_init_pipe(&r, fds[0], NULL), 0);
+        if (early)
+            ASSERT_EQ(io_read(&r, text, sizeof text, in_ms(1000), NULL), 5);
+        ASSERT_EQ(io_read(&r, text, sizeof text, in_ms(1), NULL), -SMX_E_TIMEOUT);
+        ASSERT_EQ(write(fds[1], "late", 4), 4);
+        ASSERT_EQ(io_read(&r, text, 3, in_ms(1000), NULL), 3);
+        ASSERT_EQ(io_read(&r, text, sizeof text, in_ms(1000), NULL), 1);
+        smx_close(fds[1]);
+        ASSERT_EQ(io_read(&r, text, sizeof text, in_ms(1000), NULL), 0);
+        io_fd_done(&r);
+    }
+}
+
 struct watcher {
     struct io_fd *fd;
     unsigned events;
@@ -341,6 +364,9 @@ FIBER_TEST(bad_descriptor_is_an_error)
     struct smx_err err = { 0 };
 
     ASSERT_INT(io_fd_init(&f, -1, &err), <, 0);
+    ASSERT_EQ(f.fd, -1);
+    io_fd_done(&f);
+    ASSERT_INT(io_fd_init_pipe(&f, -1, &err), <, 0);
     ASSERT_EQ(f.fd, -1);
     io_fd_done(&f);
 }

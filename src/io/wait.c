@@ -73,6 +73,24 @@ int io_fd_init(struct io_fd *f, int fd, struct smx_err *err)
     return 0;
 }
 
+int io_fd_init_pipe(struct io_fd *f, int fd, struct smx_err *err)
+{
+    struct epoll_event ev = { .events = WATCHED | EPOLLET, .data.ptr = f };
+
+    /* What is there already is the first thing that epoll says. */
+    *f = (struct io_fd){ .fd = fd, .loop = io_loop_self(), .ready = IO_STREAM };
+    smx_list_init(&f->waiters);
+    assert(f->loop);
+    if (epoll_ctl(f->loop->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        int e = errno;
+
+        smx_close(smx_take_fd(&f->fd));
+        return smx_err_errno(err, e, "watching descriptor %d", fd);
+    }
+    f->loop->nfds++;
+    return 0;
+}
+
 /* Also leaves the list empty: the memory of f may go now, before the waiters run. */
 static void wake_gone(struct io_fd *f)
 {

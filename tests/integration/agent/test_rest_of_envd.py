@@ -412,3 +412,9 @@ def test_long_lists_in_every_shape(agent):
     assert os.listdir(f"/proc/{agent.host_pid}/task") == [str(agent.host_pid)]
     agent.sh("chmod 600 /tmp/long/deep")
     assert len(agent.unary(FS + "ListDir", {"path": "/tmp/long/deep"}, user="root")[1]["entries"]) == 2101
+
+
+def test_a_process_writes_to_pipes_that_wait(agent):
+    said = agent.sh("cat /proc/self/fdinfo/1 /proc/self/fdinfo/2").stdout.decode()
+    flags = [int(line.split()[1], 8) for line in said.splitlines() if line.startswith("flags")]
+    assert len(flags) == 2 and not any(f & os.O_NONBLOCK for f in flags)
