@@ -68,6 +68,44 @@ static const char *last_of(char *const *argv)
     return last;
 }
 
+/* Appends what is left of a file, up to the buffer's maximum. */
+static int read_file(struct provider_box *box, const char *path, struct smx_buf *out)
+{
+    uint64_t total, deadline = smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS);
+    struct provider_reader *reader;
+    ssize_t n = 1;
+    int r = provider_read_open(box, path, /* user= */ NULL, 0, out->max, &reader, &total, deadline,
+        /* err= */ NULL);
+
+    if (r < 0)
+        return r;
+    while (n > 0 && r == 0 && out->len < out->max) {
+        r = smx_buf_reserve(out, 1);
+        if (r == 0)
+            n = provider_read(reader, out->data + out->len, out->cap - out->len, deadline,
+                /* err= */ NULL);
+        out->len += r == 0 && n > 0 ? (size_t)n : 0;
+    }
+    provider_read_close(reader);
+    return n < 0 ? (int)n : r;
+}
+
+/* A shell that read its command wrote it down, behind its id. NULL: it still waits for one, and
+ * ends now that nobody can give it any. */
+static char *text_of(struct provider_box *box, const struct session *s, const char *id)
+{
+    SMX_CLEANUP(smx_freep) char *path = smx_asprintf("%s/now", s->dir);
+    size_t n = strlen(id);
+    struct smx_buf text;
+    char *ret = NULL;
+
+    smx_buf_init(&text, n + SESSION_AHEAD_COMMAND_MAX + 1);
+    if (path && read_file(box, path, &text) == 0 && text.len > n && memcmp(text.data, id, n) == 0)
+        ret = smx_strndup(text.data + n, strnlen(text.data + n, text.len - n));
+    smx_buf_done(&text);
+    return ret;
+}
+
 /* One that ended just now, or that the heap has no room for, is passed over. */
 static void adopt_process(struct compose *c, struct sandbox_sessions *ss, struct provider_box *box,
     const struct provider_process *p)
@@ -75,13 +113,17 @@ static void adopt_process(struct compose *c, struct sandbox_sessions *ss, struct
     struct smx_err err = { 0 };
     struct provider_stream *stream;
     struct session_command *cmd;
-    const char *id = NULL;
+    SMX_CLEANUP(smx_freep) char *read = NULL;
+    const char *id = NULL, *text = last_of(p->argv);
     struct session *s = of_tag(ss, p->tag, &id);
 
-    if (!s || provider_process_connect(
-                  box, p->pid, &stream, smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS), &err) < 0)
+    if (s && !*text)
+        text = read = text_of(box, s, id);
+    if (!s || !text ||
+        provider_process_connect(
+            box, p->pid, &stream, smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS), &err) < 0)
         return;
-    cmd = command_add(s, id, last_of(p->argv), /* async= */ true, &err);
+    cmd = command_add(s, id, text, /* async= */ true, &err);
     if (!cmd) {
         provider_stream_close(stream);
         return;

@@ -20,8 +20,7 @@ enum {
     END_GRACE_MS = 500, /* from the shell's own mark to the runtime's end event */
     AHEAD_IDLE_MS = 30000,
     AHEAD_WAIT_MS = 2000, /* for its start; then the command has a process of its own */
-    AHEAD_MAX = 4,        /* in one sandbox */
-    AHEAD_COMMAND_MAX = 64 * 1024
+    AHEAD_MAX = 4         /* in one sandbox */
 };
 
 struct pump {
@@ -538,7 +537,7 @@ static int hand_over(struct session *s, const struct session_exec *spec,
     char *text;
 
     if (!p || spec->async || spec->cwd || spec->timeout_ms ||
-        strlen(spec->command) > AHEAD_COMMAND_MAX)
+        strlen(spec->command) > SESSION_AHEAD_COMMAND_MAX)
         return 0;
     cmd = p->cmd;
     cmd->refs++;

@@ -6,7 +6,11 @@
 #include "base/mem.h"
 #include "compose/session.h"
 
-enum { COMPOSE_CALL_TIMEOUT_MS = 60000, COMPOSE_START_TIMEOUT_MS = 30000 };
+enum {
+    COMPOSE_CALL_TIMEOUT_MS = 60000,
+    COMPOSE_START_TIMEOUT_MS = 30000,
+    SESSION_AHEAD_COMMAND_MAX = 64 * 1024, /* bytes; a longer one has a process of its own */
+};
 
 struct compose {
     struct core *core;

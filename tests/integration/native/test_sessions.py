@@ -3,12 +3,23 @@ import concurrent.futures
 import json
 import os
 import signal
+import threading
+import time
 
 import pytest
+import requests
 
 from conftest import until
 
 pytestmark = pytest.mark.root
+
+
+def suppressed(call):
+    """The connection breaks: that is what is tried."""
+    try:
+        call()
+    except requests.RequestException:
+        pass
 
 
 class Session:
@@ -367,6 +378,21 @@ def test_a_waiting_shell_ends_with_its_gateway(fresh_daemon):
     assert fresh_daemon.get(s.path).json()["commands"] == []
     assert s.out("echo $V") == "kept\n"
     waiting(s)
+
+
+def test_a_waiting_shell_s_command_goes_on_without_its_gateway(fresh_daemon):
+    sandbox = fresh_daemon.create()
+    s = Session(sandbox, "s1")
+    pid = waiting(s)
+    begun = threading.Thread(target=lambda: suppressed(lambda: s.try_run(f"sleep 2; echo $$ >/tmp/done; sleep 300 # {'x' * 5000}")))
+    begun.start()
+    until(lambda: fresh_daemon.get(s.path).json()["commands"])
+    time.sleep(0.2)
+    os.kill(fresh_daemon.pid_of("sandmux-gateway"), signal.SIGKILL)
+    begun.join()
+    running = until(lambda: (r := fresh_daemon.get(s.path)).status_code == 200 and r.json()["commands"])
+    assert [(c["status"], c["command"][:40], len(c["command"])) for c in running] == [("running", "sleep 2; echo $$ >/tmp/done; sleep 300 #", 5041)]
+    assert until(lambda: sandbox.exec("cat /tmp/done 2>/dev/null")["stdout"]) == f"{pid}\n"
 
 
 def test_a_waiting_shell_is_there_after_a_pause(daemon, session):
