@@ -53,6 +53,13 @@ def seconds_ms(what: str, seconds: Union[int, float, None]) -> int:
     return max(1, int(seconds * 1000)) if seconds else 0
 
 
+def pairs(what: str, value: Optional[Mapping[str, str]]) -> Dict[str, str]:
+    """A dict of texts that can go to the daemon; None is empty."""
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{what}: must be a dict of str, not {type(value).__name__}")
+    return dict(value or {})
+
+
 def path_of(sandbox_id: str, *rest: str, **query: Any) -> str:
     """/api/sandboxes/ID/REST?QUERY, escaped; query values of None are left out."""
     parts = "/".join(quote(text("id", part), safe="") for part in (sandbox_id, *rest))
@@ -198,7 +205,7 @@ class Client:
         if timeout_s is not None and (isinstance(timeout_s, bool) or not isinstance(timeout_s, int) or timeout_s < 0):
             raise InvalidRequestError("timeout_s: must be a whole number of seconds from 0 on")
         r = resources or Resources()
-        return (ensure, name, template, runtime, project_id, password, dict(metadata or {}), dict(env or {}),
+        return (ensure, name, template, runtime, project_id, password, pairs("metadata", metadata), pairs("env", env),
                 -1 if timeout_s is None else timeout_s, r.cpu or 0, r.memory_mib, r.disk_mib, key)
 
     def _create(self, op: str, about: str, spec: Tuple[Any, ...]) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Sequence as AnySequence
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
-from ._client import decoded, path_of, seconds_ms, text
+from ._client import decoded, pairs, path_of, seconds_ms, text
 from ._model import (CommandLogs, ExecResult, ProcessInfo, PtyResult, PtySize, Session, SessionCommand, SessionExecuteRequest,
                      SessionExecuteResponse)
 from .errors import (CancelledError, ConnectionClosedError, InvalidRequestError, NotFoundError, SandboxError, SandboxTimeoutError,
@@ -35,7 +35,7 @@ def _command(command: Command) -> Union[str, List[str]]:
 
 
 def _env(env: Env) -> Optional[Dict[str, str]]:
-    return {text("env", k): text(f"env {k}", v) for k, v in env.items()} if env else None
+    return {text("env", k): text(f"env {k}", v) for k, v in pairs("env", env).items()} or None
 
 
 def _bytes(what: str, data: Union[bytes, bytearray, memoryview, str, None]) -> Optional[bytes]:
@@ -78,7 +78,7 @@ class Process:
         box = self._box
         result = ExecResult(*box._client.guarded(
             log, "exec", box._key, box.runtime, box._client.handle.exec, box._key,
-            command if isinstance(command, str) else _words(command), cwd, user, dict(env) if env else None,
+            command if isinstance(command, str) else _words(command), cwd, user, pairs("env", env) or None,
             _bytes("stdin", stdin), seconds_ms("timeout", timeout) if timeout else 0, max_output_bytes))
         if result.timed_out:
             error = SandboxTimeoutError(f"the command timed out after {timeout} s and was killed")

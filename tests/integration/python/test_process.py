@@ -100,6 +100,7 @@ def test_wrong_types_are_type_errors(box, call):
 
 
 @pytest.mark.parametrize("call,said", [
+    (lambda p: p.exec("x", env=["A"]), "env: must be a dict of str, not list"), (lambda p: p.start("x", env="A=1"), "env: must be a dict of str, not str"),
     (lambda p: p.exec(None), "command: must be str or a list of str, not NoneType"),
     (lambda p: p.exec(b"x"), "command: must be str or a list of str, not bytes"),
     (lambda p: p.start(5), "command: must be str or a list of str, not int"),
