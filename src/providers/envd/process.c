@@ -295,8 +295,21 @@ struct opening {
     int ours, theirs;      /* the socket that is; theirs goes along */
 };
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
+
+/* No descriptor reaches us: its last close would be ours, and it may take as long as who made it
+ * likes (SO_LINGER of a TCP socket). False before Linux 6.16. */
+static bool refuse_rights(int fd)
+{
+    int no = 0;
+
+    return setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof no) == 0;
+}
+
 /* A socket and not a pipe: whoever writes a pipe from memory that is slow to come holds its lock
- * meanwhile, and we would wait for it. Both ends know one direction only. */
+ * meanwhile, and we would wait for it. It knows one direction only, and nothing but bytes. */
 static int make_socket(struct opening *o, const struct envd_conn *c, struct smx_err *err)
 {
     int pair[2], room = SOCKET_ROOM;
@@ -306,6 +319,11 @@ static int make_socket(struct opening *o, const struct envd_conn *c, struct smx_
         return 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return smx_err_errno(err, errno, "making a socket");
+    if (!in && !refuse_rights(pair[0])) {
+        smx_close(pair[0]);
+        smx_close(pair[1]);
+        return 0;
+    }
     o->ours = pair[0];
     o->theirs = pair[1];
     (void)setsockopt(pair[in ? 0 : 1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
