@@ -128,7 +128,7 @@ enum {
 
 /* Takes fd, also on failure (then it is closed). Makes it non-blocking. */
 int io_fd_init(struct io_fd *f, int fd, struct smx_err *err);
-/* The same for the reading end of a pipe, which is new and non-blocking: two system calls fewer. */
+/* The same for the reading end of a new pipe that is non-blocking already: fewer system calls. */
 int io_fd_init_pipe(struct io_fd *f, int fd, struct smx_err *err);
 void io_fd_done(struct io_fd *f); /* deregisters and closes; waiters return -SMX_E_CANCELLED */
 int io_fd_take(struct io_fd *f);  /* deregisters and yields the descriptor; still non-blocking */
