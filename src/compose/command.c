@@ -476,6 +476,19 @@ static bool may_be_ahead(const struct compose *c, const struct sandbox *sb, cons
     return n < AHEAD_MAX;
 }
 
+bool session_shell_waits(const struct compose *c, const struct sandbox *sb, uint32_t pid)
+{
+    if (!c)
+        return false;
+    SMX_LIST_FOREACH(node, &c->pumps) {
+        const struct pump *p = SMX_LIST_ENTRY(node, struct pump, node);
+
+        if (p->sb == sb && p->cmd->pid == pid && p->s->ahead == p)
+            return true;
+    }
+    return false;
+}
+
 void shell_ahead(struct compose *c, struct sandbox *sb, struct session *s)
 {
     SMX_CLEANUP(session_command_unrefp) struct session_command *cmd = NULL;

@@ -7,7 +7,7 @@
  * the session, each command has its own output, exit code and input, and one that runs on in the
  * background delays nothing. What a shell cannot hand on is not kept: traps, redirections made with
  * 'exec', limits, and jobs ('wait', 'fg'). Asynchronous commands see the state and change nothing
- * of it.
+ * of it. The next command's shell is started ahead where the runtime allows it, and waits.
  *
  * The state lies below SESSION_DIR in the sandbox, readable by the session's user; sessions and
  * their running commands are found there again by the next gateway.
@@ -110,6 +110,10 @@ int session_command_input(struct sandbox *sb, struct session_command *cmd, const
     size_t n, bool eof, struct smx_err *err);
 int session_command_signal(
     struct sandbox *sb, struct session_command *cmd, int signo, struct smx_err *err); /* [parks] */
+
+/* Whether a process is a shell that waits for a session's next command: it runs nothing of anybody.
+ * c may be NULL. */
+bool session_shell_waits(const struct compose *c, const struct sandbox *sb, uint32_t pid);
 
 /* [parks] calls fn for each session, or each command of one session, oldest first; fn does not
  * park. */

@@ -1,4 +1,6 @@
-/* processes.c - the processes that a sandbox's agent started: list, signal. */
+/* processes.c - the processes that a sandbox's agent started: list, signal. The shells that wait
+ * for a session's next command are not among them. */
+#include "compose/session.h"
 #include "frontends/native/internal.h"
 
 #include <signal.h>
@@ -16,7 +18,8 @@ static void write_process(struct json_writer *w, const struct provider_process *
     json_encode(w, &native_process_table, &n);
 }
 
-static void reply_list(struct http_exchange *x, const struct provider_process_list *list)
+static void reply_list(struct frontend *fe, const struct sandbox *sb, struct http_exchange *x,
+    const struct provider_process_list *list)
 {
     struct json_writer w;
     struct smx_buf out;
@@ -27,7 +30,8 @@ static void reply_list(struct http_exchange *x, const struct provider_process_li
     json_key(&w, "processes");
     json_array_begin(&w);
     for (size_t i = 0; i < list->n; i++)
-        write_process(&w, &list->v[i]);
+        if (!session_shell_waits(fe->compose, sb, list->v[i].pid))
+            write_process(&w, &list->v[i]);
     json_array_end(&w);
     json_object_end(&w);
     native_reply_json(x, 200, &w);
@@ -46,7 +50,7 @@ void native_process_list(struct http_exchange *x, const struct http_params *para
     if (r < 0)
         native_fail(x, &err);
     else
-        reply_list(x, &list);
+        reply_list(ctx, use.sb, x, &list);
     provider_process_list_done(&list);
 }
 

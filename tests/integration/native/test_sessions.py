@@ -326,6 +326,8 @@ def test_the_next_commands_shell_waits_and_is_no_command(session):
         pid = waiting(session)
         assert session.out("echo $$") == f"{pid}\n"
         assert len(session.daemon.get(session.path).json()["commands"]) == n + 1
+        waiting(session)
+        assert session.daemon.get(f"{session.sandbox.path}/processes").json()["processes"] == []
     assert session.out("echo $SECONDS") == "0\n"
 
 
