@@ -18,6 +18,14 @@ int smx_err_wrap(struct smx_err *err, int r, const char *fmt, ...) SMX_PRINTF(3,
 /* -SMX_E_NO_MEMORY with the standard sentence. */
 int smx_err_oom(struct smx_err *err);
 void smx_err_clear(struct smx_err *err);
+/* For a variable of the caller's on a path where every request passes: no code, an empty message,
+ * and the room behind it is left as it is. */
+static inline void smx_err_init(struct smx_err *err)
+{
+    err->code = SMX_OK;
+    err->os_errno = 0;
+    err->msg[0] = '\0';
+}
 /* The code that an errno value means to our callers. */
 enum smx_code smx_code_from_errno(int os_errno);
 

@@ -58,12 +58,12 @@ static void classify(struct frontend_host *h)
     }
 }
 
-bool frontend_host_parse(struct smx_view field, struct frontend_host *ret)
+static bool parse(struct smx_view field, struct frontend_host *ret)
 {
     struct frontend_host h = { 0 };
     struct smx_view name;
 
-    if (!field.p || !split(field, &name, &h.port) || name.n == 0)
+    if (!split(field, &name, &h.port) || name.n == 0)
         return false;
     if (name.p[name.n - 1] == '.') /* the root's dot */
         name.n--;
@@ -77,6 +77,38 @@ bool frontend_host_parse(struct smx_view field, struct frontend_host *ret)
     }
     classify(&h);
     *ret = h;
+    return true;
+}
+
+/* A request is asked for its host several times, and the next request mostly names the same one. */
+static _Thread_local struct {
+    char text[FRONTEND_HOST_MAX];
+    size_t n; /* 0: nothing yet */
+    struct frontend_host host;
+} last;
+
+static bool parse_anew(struct smx_view field, struct frontend_host *ret)
+{
+    if (!parse(field, ret))
+        return false;
+    if (field.n <= sizeof last.text) {
+        memcpy(last.text, field.p, field.n);
+        last.n = field.n;
+        last.host = *ret;
+    }
+    return true;
+}
+
+bool frontend_host_parse(struct smx_view field, struct frontend_host *ret)
+{
+    if (!field.p || field.n == 0)
+        return false;
+    if (field.n != last.n || memcmp(field.p, last.text, field.n) != 0)
+        return parse_anew(field, ret);
+    ret->port = last.host.port;
+    ret->numeric = last.host.numeric;
+    ret->loopback = last.host.loopback;
+    memcpy(ret->name, last.host.name, strlen(last.host.name) + 1);
     return true;
 }
 

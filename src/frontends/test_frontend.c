@@ -44,6 +44,22 @@ TEST(hosts_that_are_ours)
     }
 }
 
+/* The last text is remembered: asked again, and behind another one, a text means what it meant. */
+TEST(a_host_that_is_asked_for_again)
+{
+    for (size_t i = 0; i < 2 * SMX_ARRAY_LEN(hosts); i++) {
+        size_t at = i / 2;
+        struct frontend_host h, other;
+
+        memset(&h, 0xff, sizeof h);
+        ASSERT_TRUE(frontend_host_parse(smx_view_of(hosts[at].field), &h));
+        ASSERT_STR(h.name, hosts[at].name);
+        ASSERT_EQ(h.port, hosts[at].port);
+        ASSERT_EQ(frontend_host_known(&two_domains, &h), hosts[at].known);
+        ASSERT_FALSE(frontend_host_parse(SMX_VIEW("a b"), &other));
+    }
+}
+
 TEST(what_is_no_host)
 {
     static const char *const bad[] = { "", ".", ":80", "a:b", "a:99999", "[::1", "[::1]x", "a b",

@@ -93,7 +93,7 @@ static SMX_NOINLINE enum where find_destination(
     struct frontend *fe, struct http_exchange *x, struct proxy_target *ret)
 {
     struct frontend_host host;
-    struct smx_err err = { 0 };
+    struct smx_err err;
     char key[FRONTEND_HOST_MAX];
     uint16_t port;
     bool has_host = frontend_host_parse(http_host(x), &host);
@@ -102,6 +102,7 @@ static SMX_NOINLINE enum where find_destination(
 
     if (!names_port && !fields && !e2b_data_unrouted(x))
         return TO_US;
+    smx_err_init(&err);
     if (guard_peer_and_host(fe, x, has_host ? &host : NULL, &err) < 0)
         return refuse(x, 403, &err);
     if (names_port)

@@ -151,11 +151,12 @@ static bool turn(struct http_conn *c, bool first)
 {
     struct http_server *s = c->server;
     struct http_head_want want = { .deadline_ns = 0 };
-    struct http_message request = { .block = NULL };
-    struct smx_err err = { .code = SMX_OK };
+    struct http_message request; /* set when there is one */
+    struct smx_err err;
     int passed = 0, status = 0,
         r = wait_idle(c, first ? s->cfg.head_timeout_ms : s->cfg.idle_timeout_ms);
 
+    smx_err_init(&err);
     if (r == -SMX_E_TIMEOUT && first)
         refuse(c, 408, "no request arrived in time");
     if (r < 0)

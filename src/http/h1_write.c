@@ -67,14 +67,18 @@ void h1_write_request(struct smx_buf *out, const char *method, struct smx_view t
 void h1_write_field(struct smx_buf *out, const char *name, struct smx_view value)
 {
     size_t n = strlen(name);
+    char *p;
 
     assert(h1_token_valid(smx_view_of(name)) && h1_value_valid(value));
     if (smx_buf_reserve(out, n + value.n + 4) < 0)
         return;
-    smx_buf_append(out, name, n);
-    smx_buf_append(out, ": ", 2);
-    smx_buf_append(out, value.p, value.n);
-    smx_buf_append(out, "\r\n", 2);
+    p = out->data + out->len;
+    memcpy(p, name, n);
+    memcpy(p + n, ": ", 2);
+    if (value.n > 0)
+        memcpy(p + n + 2, value.p, value.n);
+    memcpy(p + n + 2 + value.n, "\r\n", 3);
+    out->len += n + value.n + 4;
 }
 
 void h1_write_end(struct smx_buf *out)

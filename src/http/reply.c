@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "http/conn.h"
 
-enum { WITH_FILE = 256 };
+enum { WITH_FILE = 256, BESIDE_HEAD = 2048 };
 
 /* --- heads --- */
 
@@ -163,17 +163,34 @@ static int send_with_file(struct http_exchange *x, const struct smx_buf *head, i
     int r =
         io_send_fds(&x->conn->fd, head->data, n, &file, 1, smx_deadline_in_ms(ms), /* err= */ NULL);
 
+    x->bytes_out += head->len;
     return r < 0 ? r : io_write(&x->conn->fd, head->data + n, head->len - n, ms, /* err= */ NULL);
 }
 
-/* Head and first part of the body in one write. */
+/* Head and first part of the body in one write; what is small is copied behind the head, which
+ * costs less than a vector. */
+static int send_with_body(struct http_exchange *x, struct smx_buf *head, const void *body, size_t n)
+{
+    uint64_t ms = x->conn->server->cfg.write_timeout_ms;
+    struct iovec iov[4];
+    char line[20];
+    size_t count = frame(x, iov + 1, line, body, n, /* last= */ false),
+           more = iov_bytes(iov + 1, count);
+
+    x->bytes_out += head->len + more;
+    if (more <= BESIDE_HEAD && head->len + more < head->cap) {
+        for (size_t i = 1; i <= count; i++)
+            smx_buf_append(head, iov[i].iov_base, iov[i].iov_len);
+        return io_write(&x->conn->fd, head->data, head->len, ms, /* err= */ NULL);
+    }
+    iov[0] = (struct iovec){ .iov_base = head->data, .iov_len = head->len };
+    return io_writev(&x->conn->fd, iov, 1 + count, ms, /* err= */ NULL);
+}
+
 static int send_head(
     struct http_exchange *x, const struct http_reply_head *h, const void *body, size_t n)
 {
     struct smx_buf out;
-    struct iovec iov[4];
-    char line[20];
-    size_t count;
     int r;
 
     assert(x->state == HTTP_NONE);
@@ -185,15 +202,9 @@ static int send_head(
     r = smx_buf_check(&out, /* err= */ NULL);
     if (r == 0 && x->extra.failed)
         r = -SMX_E_NO_MEMORY;
-    if (r == 0) {
-        iov[0] = (struct iovec){ .iov_base = out.data, .iov_len = out.len };
-        count = 1 + frame(x, iov + 1, line, body, n, /* last= */ false);
-        x->bytes_out += iov_bytes(iov, count);
-        r = h->flags & HTTP_HEAD_FILE
-                ? send_with_file(x, &out, h->file)
-                : io_writev(&x->conn->fd, iov, count, x->conn->server->cfg.write_timeout_ms,
-                      /* err= */ NULL);
-    }
+    if (r == 0)
+        r = h->flags & HTTP_HEAD_FILE ? send_with_file(x, &out, h->file)
+                                      : send_with_body(x, &out, body, n);
     http_pool_buf_done(&out);
     smx_buf_done(&x->extra);
     return broke(x, r);

@@ -73,7 +73,7 @@ static ssize_t after_peeked(struct io_fd *f, char *data, size_t n)
 ssize_t io_try_read(struct io_fd *f, void *data, size_t n)
 {
     if (!f->filter_ops)
-        return read(f->fd, data, n);
+        return f->ready & IO_SOCKET ? recv(f->fd, data, n, 0) : read(f->fd, data, n);
     if (f->peeked != NONE)
         return after_peeked(f, data, n);
     return filter_read(f, data, n);
@@ -102,7 +102,7 @@ bool io_filter_readable(struct io_fd *f)
 ssize_t io_try_write(struct io_fd *f, const void *data, size_t n)
 {
     if (!f->filter_ops)
-        return write(f->fd, data, n);
+        return f->ready & IO_SOCKET ? send(f->fd, data, n, MSG_NOSIGNAL) : write(f->fd, data, n);
     return f->filter_ops->write(f->filter, data, n);
 }
 

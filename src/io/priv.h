@@ -78,7 +78,8 @@ enum {
     IO_WRITE_MAYBE = 32,
     IO_STREAM = 64,     /* a short read means that it is drained */
     IO_OUT_ARMED = 128, /* registered for EPOLLOUT, too: from the first full buffer on */
-    IO_ALWAYS = 256     /* a regular file: epoll does not take it, it never blocks */
+    IO_ALWAYS = 256,    /* a regular file: epoll does not take it, it never blocks */
+    IO_SOCKET = 512     /* recv() and send() are shorter ways than read() and write() */
 };
 
 struct io_waiter {

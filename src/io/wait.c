@@ -16,16 +16,16 @@ enum { WATCHED = EPOLLIN | EPOLLRDHUP };
 
 /* --- registration --- */
 
-/* Kinds of which a short read says that nothing is left. */
-static bool is_stream(int fd)
+/* What it is: a socket, and whether a short read says that nothing is left. */
+static unsigned kind_of(int fd)
 {
     socklen_t size = sizeof(int);
     struct stat st;
     int type;
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0)
-        return type == SOCK_STREAM;
-    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+        return type == SOCK_STREAM ? IO_SOCKET | IO_STREAM : IO_SOCKET;
+    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) ? IO_STREAM : 0;
 }
 
 static int add_to_epoll(struct io_fd *f)
@@ -34,7 +34,7 @@ static int add_to_epoll(struct io_fd *f)
 
     f->ready = IO_READ_MAYBE | IO_WRITE_MAYBE;
     if (epoll_ctl(f->loop->epfd, EPOLL_CTL_ADD, f->fd, &ev) == 0) {
-        f->ready |= is_stream(f->fd) ? IO_STREAM : 0;
+        f->ready |= kind_of(f->fd);
         return 0;
     }
     if (errno != EPERM)

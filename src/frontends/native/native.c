@@ -100,10 +100,11 @@ static SMX_NOINLINE const struct http_route *choose(
 {
     const struct http_route *route = NULL;
     enum guard_need need = GUARD_READ;
-    struct smx_err err = { 0 };
     enum http_match match;
+    struct smx_err err;
     char allow[64];
 
+    smx_err_init(&err);
     match = http_route_find(routes, SMX_ARRAY_LEN(routes), http_head(x)->method, http_path(x),
         &route, params, allow, sizeof allow);
     if (match == HTTP_MATCH_OK) {
