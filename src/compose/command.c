@@ -17,10 +17,12 @@
 #include "base/fd.h"
 
 enum {
-    END_GRACE_MS = 500, /* from the shell's own mark to the runtime's end event */
+    END_GRACE_MS = 500,    /* from the shell's own mark to the runtime's end event */
+    SAVE_GRACE_MS = 10000, /* from its first mark to that of the state that is written */
     AHEAD_IDLE_MS = 30000,
     AHEAD_WAIT_MS = 2000, /* for its start; then the command has a process of its own */
-    AHEAD_MAX = 4         /* in one sandbox */
+    AHEAD_MAX = 4,        /* in one sandbox */
+    AHEAD_ALL_MAX = 128
 };
 
 struct pump {
@@ -232,7 +234,9 @@ static uint64_t pump_judge(struct pump *p, uint64_t deadline)
         next_ahead(p);
     }
     p->over |= p->cmd->ended && m[0].done && m[1].done;
-    return deadline != SMX_FOREVER ? deadline : smx_deadline_in_ms(END_GRACE_MS);
+    if (deadline != SMX_FOREVER)
+        return deadline;
+    return smx_deadline_in_ms(p->cmd->ended ? SAVE_GRACE_MS : END_GRACE_MS);
 }
 
 /* A shell that nobody gave a command for so long ends. One that got it meanwhile goes on. */
@@ -463,17 +467,18 @@ static void ahead_run(void *arg)
 
 static bool may_be_ahead(const struct compose *c, const struct sandbox *sb, const struct session *s)
 {
-    size_t n = 0;
+    size_t here = 0, all = 0;
 
     if (c->ending || s->ahead || s->plain_sh || s->deleted || !s->made ||
         smx_streq(c->no_ahead, sb->runtime))
         return false;
     SMX_LIST_FOREACH(node, &c->pumps) {
-        struct pump *p = SMX_LIST_ENTRY(node, struct pump, node);
+        const struct pump *p = SMX_LIST_ENTRY(node, struct pump, node);
 
-        n += p->sb == sb && p->s->ahead == p;
+        all += p->s->ahead == p;
+        here += p->s->ahead == p && p->sb == sb;
     }
-    return n < AHEAD_MAX;
+    return here < AHEAD_MAX && all < AHEAD_ALL_MAX;
 }
 
 bool session_shell_waits(const struct compose *c, const struct sandbox *sb, uint32_t pid)
@@ -576,8 +581,7 @@ static int hand_over(struct session *s, const struct session_exec *spec,
     return 1;
 }
 
-/* --- commands ------------------------------------------------------------------------------------
- */
+/* --- commands --------------------------------------------------------------------------------- */
 
 /* The turn is the pump's once it runs, and given back here when it never does. */
 static int begin(struct compose *c, struct sandbox *sb, struct provider_box *box, struct session *s,
@@ -588,11 +592,11 @@ static int begin(struct compose *c, struct sandbox *sb, struct provider_box *box
     struct session_command *cmd;
     int r;
 
-    if (s->deleted)
-        return smx_err_set(err, SMX_E_NOT_FOUND, "session '%s' not found", s->id);
-    r = hand_over(s, spec, ret, err);
+    r = s->deleted ? 0 : hand_over(s, spec, ret, err);
     if (r != 0)
         return r < 0 ? r : 0;
+    if (s->deleted)
+        return smx_err_set(err, SMX_E_NOT_FOUND, "session '%s' not found", s->id);
     make_id(id);
     cmd = command_add(s, id, spec->command, spec->async, err);
     if (!cmd)
