@@ -288,6 +288,8 @@ void io_fiber_trim(void)
     char *stack = (char *)f - stack_below_fiber();
 
     assert(f);
+    if (f->loop->heap_trim == 0)
+        f->loop->heap_trim = IO_HEAP_PERIODS;
     here = (here - TRIM_KEEP) / PAGE * PAGE;
     if (here > (uintptr_t)stack)
         madvise(stack, here - (uintptr_t)stack, MADV_DONTNEED);

@@ -4,6 +4,7 @@
  * sleeps in epoll until the next deadline. One thread owns a loop. */
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,7 +67,8 @@ static void run_ready(struct io_loop *loop)
 
 static bool has_spare(const struct io_loop *loop)
 {
-    return loop->stacks.nwarm + loop->stacks.ncold + loop->npipes > 0 || loop->scratch;
+    return loop->stacks.nwarm + loop->stacks.ncold + loop->npipes > 0 || loop->scratch ||
+           loop->heap_trim > 0;
 }
 
 /* Called when the loop is about to sleep. Once a period, and no more when nothing is left to give
@@ -79,6 +81,8 @@ static void trim(struct io_loop *loop, uint64_t now)
         if (!loop->copied)
             io_copy_trim(loop);
         loop->copied = false;
+        if (loop->heap_trim > 0 && --loop->heap_trim == 0)
+            malloc_trim(0);
     }
     if (loop->trim_ns == 0 && has_spare(loop))
         loop->trim_ns = now + loop->trim_period_ns;

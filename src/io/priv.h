@@ -40,7 +40,13 @@ struct io_heap {
     uint64_t floor_ns; /* nothing is added below it */
 };
 
-enum { IO_STACKS_WARM = 32, IO_STACKS_COLD = 1024, IO_PIPES = 16, IO_SCRATCH = 64 * 1024 };
+enum {
+    IO_STACKS_WARM = 32,
+    IO_STACKS_COLD = 1024,
+    IO_PIPES = 16,
+    IO_SCRATCH = 64 * 1024,
+    IO_HEAP_PERIODS = 2
+};
 
 /* Free stacks, linked through their top; warm ones still own their pages. low: the fewest there
  * were since the last trim, so nobody needed those. */
@@ -68,6 +74,9 @@ struct io_loop {
     /* What is kept for reuse goes when a period passed without a use for it. */
     uint64_t trim_ns, trim_period_ns; /* trim_ns 0: nothing to trim */
     bool copied;                      /* pipes or scratch were used since the last trim */
+    /* Periods until the heap gives its free pages back, 0 for none: a fiber went silent, and what
+     * it freed lies between what others hold. */
+    unsigned heap_trim;
 };
 
 /* Beside IO_READ, IO_WRITE and IO_HUP in io_fd.ready. MAYBE: worth a try, but not known to be

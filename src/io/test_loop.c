@@ -537,6 +537,51 @@ FIBER_TEST(unused_stacks_are_given_back)
     ASSERT_EQ(loop->trim_ns, 0);
 }
 
+#ifndef SMX_SANITIZED
+enum { HOLES = 256, HOLE = 32 * 1024 };
+
+static size_t resident_pages(void)
+{
+    char text[64] = "";
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+
+    if (f && fgets(text, sizeof text, f))
+        (void)sscanf(text, "%lu %lu", &size, &resident);
+    if (f)
+        fclose(f);
+    return resident;
+}
+
+/* What was freed between what is held goes back once fibers are silent, and the loop sleeps for
+ * good then. */
+FIBER_TEST(free_pages_of_the_heap_are_given_back)
+{
+    struct io_loop *loop = io_loop_self();
+    char *holes[HOLES], *held[HOLES];
+    size_t full;
+
+    for (int i = 0; i < HOLES; i++) {
+        holes[i] = smx_alloc(HOLE);
+        held[i] = smx_alloc(64);
+        ASSERT_TRUE(holes[i] && held[i]);
+        memset(holes[i], 1, HOLE);
+    }
+    for (int i = 0; i < HOLES; i++)
+        smx_free(holes[i]);
+    full = resident_pages();
+    ASSERT_TRUE(full > 0);
+    loop->trim_period_ns = SMX_NS_PER_MS;
+    loop->trim_ns = 0;
+    io_fiber_trim();
+    while (loop->heap_trim > 0)
+        io_sleep_until(in_ms(1));
+    ASSERT_TRUE(resident_pages() < full - HOLES * (HOLE / 4096) / 2);
+    for (int i = 0; i < HOLES; i++)
+        smx_free(held[i]);
+}
+#endif
+
 static void count_up(void *arg)
 {
     ++*(int *)arg;
