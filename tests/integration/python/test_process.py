@@ -166,7 +166,7 @@ def test_field_04_a_terminal(box):
     out = bytearray()
     terminal = box.process.create_pty_session(id="t", on_data=out.extend, pty_size=PtySize(cols=120, rows=40), envs={"PS1": "> "})
     assert terminal.session_id == "t" and terminal.is_connected()
-    terminal.send_input("stty size; trap 'stty size' WINCH\n")
+    terminal.send_input("trap 'stty size' WINCH; stty size\n")  # the trap is set before the size is shown
     until(lambda: b"40 120" in out, why="the size did not reach the program")
     terminal.resize(PtySize(cols=200, rows=50))
     terminal.send_input("\n")
