@@ -195,6 +195,9 @@ int sandbox_start(struct sandbox *sb, struct smx_err *err); /* from stopped; res
 int sandbox_stop(struct sandbox *sb, struct smx_err *err);
 int sandbox_pause(struct sandbox *sb, struct smx_err *err);
 int sandbox_resume(struct sandbox *sb, struct smx_err *err);
+/* [parks] pauses, or stops without memory, a running one. Of calls that come together one succeeds;
+ * the others, like any call for one that does not run, get -SMX_E_STATE. */
+int sandbox_pause_once(struct sandbox *sb, bool memory, struct smx_err *err);
 /* [parks] for a call that comes to a sandbox: 0 when it runs. A paused one with auto_resume is
  * resumed (a stopped one started) once for all who ask, and lives SANDBOX_WAKE_S from then on when
  * its lifetime is absolute. Else -SMX_E_STATE. */

@@ -386,6 +386,21 @@ int sandbox_pause(struct sandbox *sb, struct smx_err *err)
     return simple(sb, &pausing, 1u << SANDBOX_RUNNING, err);
 }
 
+int sandbox_pause_once(struct sandbox *sb, bool memory, struct smx_err *err)
+{
+    struct sbx *b = sbx_of(sb);
+    int r = sandbox_lock(b, err);
+
+    if (r < 0)
+        return r;
+    if (sb->state == SANDBOX_RUNNING)
+        r = change(b, memory ? &pausing : &stopping, err);
+    else
+        r = sandbox_refuse(b, "paused", err);
+    sandbox_unlock(b);
+    return r;
+}
+
 int sandbox_resume(struct sandbox *sb, struct smx_err *err)
 {
     return simple(sb, &resuming, 1u << SANDBOX_PAUSED, err);

@@ -111,15 +111,22 @@ void e2b_refreshes(struct http_exchange *x, const struct http_params *params, vo
 
 /* --- pausing and connecting ------------------------------------------------------------------- */
 
+static bool is_paused(const struct sandbox *sb)
+{
+    enum e2b_state state = E2B_RUNNING;
+
+    return !e2b_state_of(sb, &state) || state == E2B_PAUSED;
+}
+
+/* A second pause is refused, also when it waited for the first. */
 static int pause_once(struct sandbox *sb, bool memory, struct smx_err *err)
 {
-    enum e2b_state state = E2B_PAUSED;
+    int r = is_paused(sb) ? -SMX_E_STATE : sandbox_pause_once(sb, memory, err);
 
-    e2b_state_of(sb, &state);
-    if (state == E2B_PAUSED)
+    if (r == -SMX_E_STATE && is_paused(sb))
         return smx_err_set(
             err, SMX_E_STATE, "Error pausing sandbox - sandbox '%s' is already paused", sb->id);
-    return memory ? sandbox_pause(sb, err) : sandbox_stop(sb, err);
+    return r;
 }
 
 void e2b_pause_sandbox(struct http_exchange *x, const struct http_params *params, void *ctx)

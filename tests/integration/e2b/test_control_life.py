@@ -108,6 +108,19 @@ def test_pause_without_memory_keeps_files_only(control, daemon):
     assert daemon.exec_in(id, "cat /root/file; echo $A; pgrep -c sleep; true")["stdout"] == "kept\n1\n0\n"
 
 
+@pytest.mark.parametrize("bodies", [({}, {}, {}), ({"memory": False}, {"memory": False}), ({}, {"memory": False})])
+def test_of_pauses_at_once_one_is_done(control, bodies):
+    id = control.create(timeout=600)
+    for _ in range(3):
+        with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+            replies = list(pool.map(lambda body: control.post(f"/sandboxes/{id}/pause", body), bodies))
+        assert sorted(r.status_code for r in replies) == [204] + [409] * (len(bodies) - 1)
+        for reply in replies:
+            if reply.status_code == 409:
+                refused(reply, 409, "already paused")
+        assert control.post(f"/sandboxes/{id}/connect", {"timeout": 600}).status_code == 201
+
+
 def test_connect_without_memory_starts_afresh(control, daemon):
     id = control.create(timeout=600)
     daemon.exec_in(id, "echo kept > /root/file; setsid sleep 1000 >/dev/null 2>&1 &")
