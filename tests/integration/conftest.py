@@ -24,6 +24,7 @@ BUILD = pathlib.Path(os.environ.get("SMX_BUILD", ROOT / "build")).resolve()
 SANITIZED = "asan" in BUILD.name or "tsan" in BUILD.name
 PATIENCE_S = 60  # bounds are generous: they catch hangs, they do not measure
 CLEAN_NAMES = ("SANDMUX_", "SANDBOX_RUNTIME", "E2B_", "DAYTONA_", "RUNTIME_API_TOKEN", "LOG_LEVEL")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and what we start would inherit that
 
 
 def until(check, seconds=PATIENCE_S, why="it did not come to pass"):
