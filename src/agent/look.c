@@ -89,7 +89,7 @@ static void begin_second(struct job *j, char *stack)
 static void end_second(struct job *j)
 {
     while (__atomic_load_n(&j->running, __ATOMIC_ACQUIRE))
-        raw_syscall(SYS_futex, (long)&j->running, FUTEX_WAIT, 1, /* timeout= */ 0, 0);
+        raw_syscall(SYS_futex, (long)&j->running, FUTEX_WAIT, 1, 0, 0); /* no time limit */
 }
 
 void look_at_all(char *const *paths, size_t n, struct look *ret)

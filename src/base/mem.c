@@ -31,7 +31,9 @@ void *smx_alloc(size_t size)
     if (size > SMALL)
         return calloc(1, size);
     p = malloc(size ? size : 1);
-    return p ? memset(p, 0, size) : NULL;
+    if (p)
+        memset(p, 0, size);
+    return p;
 }
 
 void *smx_alloc_array(size_t count, size_t size)

@@ -113,12 +113,14 @@ static void adopt_process(struct compose *c, struct sandbox_sessions *ss, struct
     struct smx_err err = { 0 };
     struct provider_stream *stream;
     struct session_command *cmd;
-    SMX_CLEANUP(smx_freep) char *read = NULL;
+    SMX_CLEANUP(smx_freep) char *kept = NULL;
     const char *id = NULL, *text = last_of(p->argv);
     struct session *s = of_tag(ss, p->tag, &id);
 
-    if (s && !*text)
-        text = read = text_of(box, s, id);
+    if (s && !*text) {
+        kept = text_of(box, s, id);
+        text = kept;
+    }
     if (!s || !text ||
         provider_process_connect(
             box, p->pid, &stream, smx_deadline_in_ms(COMPOSE_CALL_TIMEOUT_MS), &err) < 0)

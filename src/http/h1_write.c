@@ -64,6 +64,13 @@ void h1_write_request(struct smx_buf *out, const char *method, struct smx_view t
     smx_buf_append_str(out, " HTTP/1.1\r\n");
 }
 
+static char *put(char *to, const char *from, size_t n)
+{
+    if (n > 0)
+        memcpy(to, from, n);
+    return to + n;
+}
+
 void h1_write_field(struct smx_buf *out, const char *name, struct smx_view value)
 {
     size_t n = strlen(name);
@@ -72,12 +79,10 @@ void h1_write_field(struct smx_buf *out, const char *name, struct smx_view value
     assert(h1_token_valid(smx_view_of(name)) && h1_value_valid(value));
     if (smx_buf_reserve(out, n + value.n + 4) < 0)
         return;
-    p = out->data + out->len;
-    memcpy(p, name, n);
-    memcpy(p + n, ": ", 2);
-    if (value.n > 0)
-        memcpy(p + n + 2, value.p, value.n);
-    memcpy(p + n + 2 + value.n, "\r\n", 3);
+    p = put(out->data + out->len, name, n);
+    p = put(p, ": ", 2);
+    p = put(p, value.p, value.n);
+    put(p, "\r\n", sizeof "\r\n"); /* with its NUL */
     out->len += n + value.n + 4;
 }
 
