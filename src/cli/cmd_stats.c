@@ -31,15 +31,15 @@ static void processes(const struct smx_sandbox_stats *s, char out[CELL])
         smx_strcpy(out, CELL, "-");
 }
 
-static void print_row(
-    const char *id, const char *name, const char *cpu, const char *memory, const char *rest)
+static void print_row(const char *id, const char *name, const char *cpu, const char *memory,
+    const char *disk, const char *pids)
 {
-    cli_outf("%-22s %-20s %10s  %-23s %s\n", id, name, cpu, memory, rest);
+    cli_outf("%-22s %-20s %10s  %-23s %-23s %s\n", id, name, cpu, memory, disk, pids);
 }
 
 static int show_row(struct cli *cli, const struct smx_sandbox *sb)
 {
-    char cpu[CELL], memory[CELL], disk[CELL], pids[CELL], rest[2 * CELL];
+    char cpu[CELL], memory[CELL], disk[CELL], pids[CELL];
     struct smx_sandbox_stats s;
     int r = smx_sandbox_stats(cli->client, sb->id, &s, &cli->err);
 
@@ -51,8 +51,7 @@ static int show_row(struct cli *cli, const struct smx_sandbox *sb)
     of_limit(s.memory_bytes, s.memory_limit_bytes, memory);
     of_limit(s.disk_bytes, s.disk_limit_bytes, disk);
     processes(&s, pids);
-    snprintf(rest, sizeof rest, "%-23s %s", disk, pids);
-    print_row(sb->id, sb->name ? sb->name : "-", cpu, memory, rest);
+    print_row(sb->id, sb->name ? sb->name : "-", cpu, memory, disk, pids);
     return 0;
 }
 
@@ -126,7 +125,7 @@ int cmd_stats(struct cli *cli)
     if (r != 0)
         return r;
     if (!cli->json)
-        print_row("ID", "NAME", "CPU TIME", "MEMORY", "DISK                    PROCESSES");
+        print_row("ID", "NAME", "CPU TIME", "MEMORY", "DISK", "PROCESSES");
     return cli->n_pos ? cli_each(cli, show_named) : show_running(cli);
 }
 

@@ -6,9 +6,11 @@
  * bash:  $1 directory, $2 id of the command, $3 "keep" or empty, $4 directory of this command or
  *        empty, $5 the command, or empty: it is read from standard input, eight digits that count
  *        its bytes before it, and written to "now" behind the id; the end of input ends the shell.
- * State is two files in turn, a and b, and "slot" says which is whole. sh:    the same for a plain
- * POSIX shell: variables, directory, umask and options, no functions. end:   $1 id of the session,
- * $2 directory. Kills whatever carries the session's variable.
+ *        State is two files in turn, a and b, and "slot" says which is whole.
+ *
+ * sh:    the same for a plain POSIX shell: variables, directory, umask and options, no functions.
+ *
+ * end:   $1 id of the session, $2 directory. Kills whatever carries the session's variable.
  *
  * Names that begin with __smx_ are ours and are not part of the state. The bash script writes only
  * what differs from a new shell with the sandbox's environment: reading it back is what the next
