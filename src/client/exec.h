@@ -1,4 +1,4 @@
-/* exec.h - how a request to run something is checked and written; for exec.c and process.c. */
+/* exec.h - how a request to run something is checked and written: exec_request.c. */
 #ifndef SMX_CLIENT_EXEC_H
 #define SMX_CLIENT_EXEC_H
 

@@ -80,7 +80,8 @@ struct smx_client {
     _Atomic(struct conn *) idle[CLIENT_IDLE_MAX];
 };
 
-/* --- conn.c: one connection, blocking with deadlines ------------------------------------------ */
+/* --- wait.c ------------------------------------------------------------------------------------
+ */
 
 /* Waits for events of fd: the ready ones; -SMX_E_TIMEOUT; -SMX_E_CANCELLED. */
 int client_wait_fd(int fd, int events, uint64_t deadline_ns, const struct client_interrupt *i,
@@ -90,11 +91,17 @@ int client_interrupted(const struct client_interrupt *i, struct smx_err *err);
 /* How long poll() may wait: to the deadline, and not past the next question. */
 int client_poll_ms(uint64_t deadline_ns, const struct client_interrupt *i);
 
+/* --- endpoint.c: where to ------------------------------------------------------------------------
+ */
+
 int endpoint_parse(const char *url, struct endpoint *ret, struct smx_err *err);
 int endpoint_unix(const char *path, struct endpoint *ret, struct smx_err *err);
 /* A connected non-blocking descriptor. */
 int endpoint_connect(const struct endpoint *e, uint64_t deadline_ns,
     const struct client_interrupt *i, int *ret_fd, struct smx_err *err);
+
+/* --- conn.c: one connection, blocking with deadlines ------------------------------------------ */
+
 int conn_new(int fd, struct conn **ret, struct smx_err *err); /* takes fd, also on failure */
 void conn_free(struct conn *c);
 SMX_DEFINE_CLEANUP(struct conn, conn_free)
@@ -138,7 +145,7 @@ int client_lookup(
 /* Starts the daemon whose socket is c->at and waits until it answers; many at once start one. */
 int client_start(struct smx_client *c, int *ret_fd, struct smx_err *err);
 
-/* --- client.c: connections of the handle -------------------------------------------------------
+/* --- pool.c: connections of the handle ---------------------------------------------------------
  */
 
 /* An idle connection or a new one. *ret_fresh: new. */
