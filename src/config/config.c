@@ -1,93 +1,14 @@
-/* config.c - loads the settings: flags, environment, .env, fallbacks, in this order of rank. The
- * table is expanded here once; a struct config is read-only after config_load(), so that several
- * threads may read it. */
+/* config.c - loads the settings: flags, environment, .env, fallbacks, in this order of rank. A
+ * struct config is read-only after config_load(), so that several threads may read it. */
 #include "config/internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 
 enum { PROFILE_PORT_FIRST = 18000, PROFILE_PORTS = 10000, TLS_PORT = 8443 };
-
-#define NAME CONFIG_NAME
-#define LISTEN CONFIG_LISTEN_AT
-#define PATH CONFIG_PATH
-#define BOOL CONFIG_BOOL
-#define STRING CONFIG_STRING
-#define LOG_LEVEL CONFIG_LEVEL
-#define U64 CONFIG_U64
-#define SECRET CONFIG_SECRET
-#define DAEMON CONFIG_DAEMON
-#define CLIENT CONFIG_CLIENT
-#define BOTH CONFIG_BOTH
-
-static const struct config_setting settings[] = {
-#define SMX_SETTING(                                                                 \
-    symbol, name_, env_, alias_, flag_, type_, fallback_, min_, max_, flags_, help_) \
-    { .name = name_,                                                                 \
-        .env = env_,                                                                 \
-        .alias = alias_,                                                             \
-        .flag = flag_,                                                               \
-        .fallback = fallback_,                                                       \
-        .help = help_,                                                               \
-        .type = type_,                                                               \
-        .min = min_,                                                                 \
-        .max = max_,                                                                 \
-        .flags = flags_ },
-#include "config/settings.def"
-#undef SMX_SETTING
-};
-
-_Static_assert(SMX_ARRAY_LEN(settings) == CONFIG_COUNT_, "a key without a row");
-
-const struct config_setting *config_setting(enum config_key key)
-{
-    return &settings[key];
-}
-
-int config_flag_find(const char *flag)
-{
-    for (int i = 0; i < CONFIG_COUNT_; i++) {
-        if (settings[i].flag && smx_streq(settings[i].flag, flag))
-            return i;
-    }
-    return -1;
-}
-
-int config_env_find(const char *name, bool *ret_alias)
-{
-    for (int i = 0; i < CONFIG_COUNT_; i++) {
-        bool alias = settings[i].alias && smx_streq(settings[i].alias, name);
-
-        if (alias || smx_streq(settings[i].env, name)) {
-            *ret_alias = alias;
-            return i;
-        }
-    }
-    return -1;
-}
-
-int config_warn(struct config *c, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-
-    if (c->n_warnings == CONFIG_WARNINGS_MAX)
-        return 0;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    c->warnings[c->n_warnings] = smx_strdup(text);
-    if (!c->warnings[c->n_warnings])
-        return -SMX_E_NO_MEMORY;
-    c->n_warnings++;
-    return 0;
-}
 
 static int set_value(struct config *c, int key, const char *text, enum config_origin origin)
 {
@@ -132,17 +53,18 @@ static int read_flags(struct config *c, const struct config_input *in)
 static int fill_fallbacks(struct config *c, struct smx_err *err)
 {
     for (int i = 0; i < CONFIG_COUNT_; i++) {
+        const struct config_setting *s = config_setting(i);
         struct config_value *v = &c->v[i];
         bool pinned;
 
         if (v->text && *v->text)
             continue;
         if (v->text && v->origin == CONFIG_FLAG)
-            return smx_err_set(err, SMX_E_INVALID, "flag %s needs a value", settings[i].flag);
+            return smx_err_set(err, SMX_E_INVALID, "flag %s needs a value", s->flag);
         smx_free(smx_take(&v->text));
         pinned = v->pinned;
         v->origin = CONFIG_FALLBACK;
-        if (settings[i].fallback && set_value(c, i, settings[i].fallback, CONFIG_FALLBACK) < 0)
+        if (s->fallback && set_value(c, i, s->fallback, CONFIG_FALLBACK) < 0)
             return smx_err_oom(err);
         v->pinned = pinned;
     }
@@ -200,7 +122,7 @@ static int check_values(struct config *c, const char *cwd, struct smx_err *err)
             continue;
         smx_buf_init(&where, 4096);
         config_origin_text(c, (enum config_key)i, &where);
-        smx_err_wrap(err, r, "%s", where.data ? where.data : settings[i].name);
+        smx_err_wrap(err, r, "%s", where.data ? where.data : config_setting(i)->name);
         smx_buf_done(&where);
         return r;
     }
@@ -298,19 +220,12 @@ int config_reload(const struct config *from, struct config **ret, struct smx_err
     return 0;
 }
 
-bool config_same(const struct config *a, const struct config *b, enum config_key key)
-{
-    const char *x = a->v[key].text, *y = b->v[key].text;
-
-    return x == y || (x && y && smx_streq(x, y));
-}
-
 void config_free(struct config *c)
 {
     if (!c)
         return;
     for (int i = 0; i < CONFIG_COUNT_; i++) {
-        if (c->v[i].text && (settings[i].flags & CONFIG_SECRET))
+        if (c->v[i].text && (config_setting(i)->flags & CONFIG_SECRET))
             explicit_bzero(c->v[i].text, strlen(c->v[i].text));
         smx_free(c->v[i].text);
     }
@@ -318,103 +233,4 @@ void config_free(struct config *c)
         smx_free(c->warnings[i]);
     smx_free(c->dotenv_path);
     smx_free(c);
-}
-
-const char *config_get(const struct config *c, enum config_key key)
-{
-    return c->v[key].text;
-}
-
-bool config_bool(const struct config *c, enum config_key key)
-{
-    bool v = false;
-
-    if (c->v[key].text)
-        smx_parse_bool(c->v[key].text, &v);
-    return v;
-}
-
-uint64_t config_u64(const struct config *c, enum config_key key)
-{
-    uint64_t v = 0;
-
-    if (c->v[key].text)
-        smx_parse_u64(smx_view_of(c->v[key].text), UINT64_MAX, &v);
-    return v;
-}
-
-enum config_origin config_origin(const struct config *c, enum config_key key)
-{
-    return c->v[key].origin;
-}
-
-int config_origin_text(const struct config *c, enum config_key key, struct smx_buf *out)
-{
-    const struct config_value *v = &c->v[key];
-    const struct config_setting *s = &settings[key];
-    const char *env = v->by_alias ? s->alias : s->env;
-
-    switch (v->origin) {
-    case CONFIG_FALLBACK:
-        return smx_buf_append_str(out, "default");
-    case CONFIG_DOTENV:
-        return smx_buf_appendf(out, "%s in %s:%u", env, c->dotenv_path, v->line);
-    case CONFIG_ENVIRONMENT:
-        return smx_buf_appendf(out, "environment %s", env);
-    case CONFIG_FLAG:
-        return smx_buf_appendf(out, "flag %s", s->flag);
-    }
-    return -SMX_E_INTERNAL;
-}
-
-const char *config_shown(const struct config *c, enum config_key key)
-{
-    if (!c->v[key].text)
-        return "";
-    return settings[key].flags & CONFIG_SECRET ? "***" : c->v[key].text;
-}
-
-const char *config_warning(const struct config *c, size_t i)
-{
-    return i < c->n_warnings ? c->warnings[i] : NULL;
-}
-
-const char *config_dotenv_path(const struct config *c)
-{
-    return c->dotenv_path;
-}
-
-int config_env(const struct config *c, char ***ret, struct smx_err *err)
-{
-    char **env = smx_alloc_array(CONFIG_COUNT_ + 1, sizeof *env);
-    size_t n = 0;
-
-    if (!env)
-        return smx_err_oom(err);
-    for (int i = 0; i < CONFIG_COUNT_; i++) {
-        if (c->v[i].origin == CONFIG_FALLBACK || !c->v[i].text)
-            continue;
-        env[n] = smx_asprintf("%s=%s", settings[i].env, c->v[i].text);
-        if (!env[n++]) {
-            config_env_free(env);
-            return smx_err_oom(err);
-        }
-    }
-    *ret = env;
-    return 0;
-}
-
-void config_env_free(char **env)
-{
-    for (char **p = env; p && *p; p++)
-        smx_free(*p);
-    smx_free(env);
-}
-
-bool config_listen(
-    const struct config *c, enum config_key key, char *host, size_t size, uint16_t *ret_port)
-{
-    const char *text = c->v[key].text;
-
-    return text && !smx_streq(text, "none") && config_parse_listen(text, host, size, ret_port);
 }

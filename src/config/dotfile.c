@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +15,23 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "config/dotenv.h"
+
+static SMX_PRINTF(2, 3) int warn(struct config *c, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    if (c->n_warnings == CONFIG_WARNINGS_MAX)
+        return 0;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    c->warnings[c->n_warnings] = smx_strdup(text);
+    if (!c->warnings[c->n_warnings])
+        return -SMX_E_NO_MEMORY;
+    c->n_warnings++;
+    return 0;
+}
 
 /* Opens dir/.env; 1 there, 0 absent, negative code. O_NONBLOCK: a FIFO must not hold us. */
 static int open_in(const char *dir, char **ret_path, int *ret_fd)
@@ -77,7 +96,7 @@ static int take_malformed(unsigned line, const char *why, void *arg)
 
     if (r->alias_pass)
         return 0;
-    return config_warn(r->c, "%s:%u: %s; the line is ignored", r->c->dotenv_path, line, why);
+    return warn(r->c, "%s:%u: %s; the line is ignored", r->c->dotenv_path, line, why);
 }
 
 static int parse(struct config *c, const struct smx_buf *text)
@@ -130,7 +149,7 @@ int config_read_dotenv(struct config *c, const char *cwd, struct smx_err *err)
     smx_buf_init(&text, DOTENV_FILE_MAX + 1);
     why = read_checked(fd, &text);
     if (why) {
-        r = config_warn(c, "%s is ignored: %s", path, why);
+        r = warn(c, "%s is ignored: %s", path, why);
     } else {
         c->dotenv_path = smx_take(&path);
         r = parse(c, &text);

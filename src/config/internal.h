@@ -23,7 +23,6 @@ struct config {
 
 /* Row whose variable or alias is name, or -1. */
 int config_env_find(const char *name, bool *ret_alias);
-int config_warn(struct config *c, const char *fmt, ...) SMX_PRINTF(2, 3);
 /* Finds and reads .env; fills values that are not set yet. Unreadable files make a warning only. */
 int config_read_dotenv(struct config *c, const char *cwd, struct smx_err *err);
 /* Checks and normalises the value of a row; *text may be replaced. */
