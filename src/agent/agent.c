@@ -46,7 +46,7 @@ int agent_user_find(struct agent *a, const char *name, struct agent_user *ret, s
     return users_find(&a->users, name, ret, err);
 }
 
-enum { TRIM_AFTER_MS = 2000 };
+enum { TRIM_AFTER_MS = 2000, MARK_MAX = 512 };
 
 void agent_trim(void *arg)
 {
@@ -115,11 +115,24 @@ static void apply_settings(struct envd_init_request *now, struct envd_init_reque
     json_free(&envd_init_request_table, request); /* what was replaced */
 }
 
+static bool has_mark(const char *path, const char *text)
+{
+    SMX_CLEANUP(smx_closep)
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    char there[MARK_MAX];
+    size_t n = text ? strlen(text) : 0;
+
+    if (n == 0)
+        return true;
+    return fd >= 0 && n < sizeof there && read(fd, there, sizeof there) == (ssize_t)n &&
+           memcmp(there, text, n) == 0;
+}
+
 static void write_mark(const char *path, const char *text)
 {
     SMX_CLEANUP(smx_closep) int fd = -1;
 
-    if (!text || !*text)
+    if (has_mark(path, text))
         return;
     (void)unlink(path);
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
@@ -127,7 +140,8 @@ static void write_mark(const char *path, const char *text)
         (void)smx_write_full(fd, text, strlen(text));
 }
 
-/* What scripts of E2B's templates look for. A root that cannot be written has none. */
+/* What scripts of E2B's templates look for: in a new sandbox it is there already. A root that
+ * cannot be written has none. */
 static void write_marks(struct agent *a)
 {
     const struct envd_init_request *s = &a->settings;
@@ -136,8 +150,13 @@ static void write_marks(struct agent *a)
         { "/run/e2b/.E2B_TEMPLATE_ID", s->template_id } };
 
     struct agent_user root;
+    bool all = true;
 
-    if (!s->sandbox_id || !*s->sandbox_id || agent_user_find(a, "root", &root, /* err= */ NULL) < 0)
+    if (!s->sandbox_id || !*s->sandbox_id)
+        return;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(marks); i++)
+        all = all && has_mark(marks[i][0], marks[i][1]);
+    if (all || agent_user_find(a, "root", &root, /* err= */ NULL) < 0)
         return;
     if (identity_fs(&root, /* err= */ NULL) == 0 && tree_make("/run/e2b") == 0)
         for (size_t i = 0; i < SMX_ARRAY_LEN(marks); i++)

@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -94,6 +95,7 @@ static void secure_self(void)
     prctl(PR_SET_NAME, "sandmux-agent"); /* started by descriptor, the program has another */
     signal(SIGPIPE, SIG_IGN);
     umask(022);
+    setenv("TZ", "UTC0", 1); /* else a date reads /etc/localtime, which is whatever is there */
     if (chdir("/") < 0)
         smx_warn("cannot enter / (%m)");
     mallopt(M_ARENA_MAX, 1);

@@ -133,11 +133,14 @@ int room_for(struct box *b, struct room *ret, struct smx_err *err)
 
 int room_settle(struct box *b, struct room *room, struct smx_err *err)
 {
+    struct skeleton_names names = {
+        .id = b->m.id, .hostname = b->m.hostname, .template = b->m.template
+    };
     int r;
 
     if (!room->name[0])
         return 0;
-    r = skeleton_use(&b->e->skeletons, room->name, b->m.id, b->m.hostname, err);
+    r = skeleton_use(&b->e->skeletons, room->name, &names, err);
     room->name[0] = '\0';
     return r;
 }

@@ -23,9 +23,13 @@ int skeletons_start(struct skeletons *s, int pool_fd, int boxes_fd, struct hands
 int skeletons_fill(struct skeletons *s, struct smx_err *err);
 /* [parks] The name of a whole directory in the pool that is the caller's now. */
 int skeleton_pick(struct skeletons *s, char name[SKELETON_NAME_SIZE], struct smx_err *err);
+/* What the files inside tell of the sandbox. */
+struct skeleton_names {
+    const char *id, *hostname, *template;
+};
 /* Makes it sandboxes/<id>. */
-int skeleton_use(struct skeletons *s, const char *name, const char *id, const char *hostname,
-    struct smx_err *err);
+int skeleton_use(
+    struct skeletons *s, const char *name, const struct skeleton_names *names, struct smx_err *err);
 
 /* Blocking; in a helper process: makes pool/<name> whole. 0 or -errno. */
 int skeleton_make(int pool_fd, const char *name);

@@ -353,7 +353,8 @@ TEST(a_skeleton_is_marked_when_it_is_whole)
     char path[64];
     SMX_CLEANUP(smx_closep) int fd = scratch(path);
     static const char *const names[] = { "s/upper/etc/hosts", "s/upper/etc/hostname", "s/work",
-        "s/meta.new" };
+        "s/upper/run/e2b/.E2B_SANDBOX", "s/upper/run/e2b/.E2B_SANDBOX_ID",
+        "s/upper/run/e2b/.E2B_TEMPLATE_ID", "s/meta.new" };
 
     ASSERT_EQ(skeleton_make(fd, "s"), 0);
     for (size_t i = 0; i < SMX_ARRAY_LEN(names); i++)
