@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/foreign.h"
 #include "base/log.h"
 #include "engine/engine.h"
 
@@ -38,6 +39,7 @@ int dial_agent(struct box *b, int *ret_fd, struct smx_err *err)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return smx_err_errno(err, errno, "making a socket");
+    (void)smx_pass_rights(fd, 0); /* until who gets the connection asks for descriptors */
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
         if (errno == EAGAIN)
             return smx_err_set(

@@ -6,15 +6,23 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/foreign.h"
 #include "http/conn.h"
 
 enum { INTERIM_MAX = 32, WITH_FILE = 256, AT_ONCE = 8192 };
 
 int http_client_init(struct http_client *c, int fd, struct smx_err *err)
 {
+    int r;
+
     memset(c, 0, sizeof *c);
     c->sent = c->body.done = c->keep_alive = true;
-    return io_fd_init(&c->fd, fd, err);
+    r = io_fd_init(&c->fd, fd, err);
+    if (r == 0 && !smx_refuses_rights(fd)) {
+        (void)smx_pass_rights(fd, 1);
+        io_fd_distrust(&c->fd);
+    }
+    return r;
 }
 
 void http_client_done(struct http_client *c)

@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 
 #include "base/fd.h"
+#include "base/foreign.h"
 #include "http/client.h"
 
 static bool unix_socket(int fd)
@@ -25,9 +26,18 @@ bool http_client_passes(const struct http_client *c)
     return !c->fd.filter_ops && unix_socket(c->fd.fd);
 }
 
+/* From now on everything that is read from there may bring some, asked for or not. */
+static bool takes_descriptors(struct http_client *c)
+{
+    if (io_fd_distrusted(&c->fd))
+        return true;
+    io_fd_distrust(&c->fd);
+    return smx_pass_rights(c->fd.fd, 1) == 0;
+}
+
 int http_client_ask_file(struct http_client *c, struct smx_buf *fields)
 {
-    if (http_client_passes(c)) {
+    if (http_client_passes(c) && takes_descriptors(c)) {
         c->takes_file = true;
         h1_write_field(fields, H1_DESCRIPTOR, SMX_VIEW("1"));
     }
@@ -36,7 +46,8 @@ int http_client_ask_file(struct http_client *c, struct smx_buf *fields)
 
 void http_client_drop_file(struct http_client *c)
 {
-    smx_close(c->passed - 1);
+    if (c->passed)
+        smx_close_foreign((int[]){ c->passed - 1 }, 1);
     c->passed = 0;
 }
 
@@ -81,7 +92,8 @@ int http_client_file(struct http_client *c, const struct h1_head *head, struct h
         *ret = f;
         return 1;
     }
-    smx_close(f.fd);
+    if (f.fd >= 0)
+        smx_close_foreign(&f.fd, 1);
     if (c->body.done)
         return -SMX_E_UNSUPPORTED;
     c->failed = true;

@@ -1,5 +1,6 @@
 /* test_file.c - bodies that are handed over as descriptors, by an agent that means well and by ones
  * that do not. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/foreign.h"
+#include "base/test_linger.h"
 #include "http/client.h"
 #include "http/test_util.h"
 
@@ -309,6 +312,80 @@ FIBER_TEST(descriptors_nobody_asked_for_are_dropped)
     agent_done(&a);
     join_all();
     ASSERT_EQ(open_fds(), before);
+}
+
+/* --- descriptors whose last close waits --------------------------------------------------------
+ */
+
+/* Sends it, and with it a socket that lingers, of which only the message is left. */
+static void send_lingering(int fd, const char *text)
+{
+    int tcp[2];
+
+    ASSERT_EQ(lingering(tcp), 0);
+    ASSERT_EQ(smx_send_fds(fd, text, strlen(text), tcp, 1), (ssize_t)strlen(text));
+    smx_close(tcp[0]);
+}
+
+static void ask_for_file(struct http_client *c)
+{
+    struct smx_buf fields;
+
+    smx_buf_init(&fields, 1024);
+    ASSERT_EQ(http_client_ask_file(c, &fields), 0);
+    ASSERT_EQ(http_client_send(c, H1_GET, SMX_VIEW("/f"), &fields, 0, NULL), 0);
+    smx_buf_done(&fields);
+}
+
+/* As the file, with the body of another answer, with a head that is refused, and never read. */
+FIBER_TEST(a_socket_that_lingers_stops_nobody)
+{
+    uint64_t begun = now_ms();
+    unsigned before = open_fds();
+    struct http_file file;
+    struct http_client c;
+    struct h1_head head;
+    char text[16];
+    int sv[2];
+
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+    (void)smx_pass_rights(sv[0], 0); /* as the engine dials */
+    ASSERT_EQ(http_client_init(&c, sv[0], NULL), 0);
+    ask_for_file(&c);
+    send_lingering(
+        sv[1], "HTTP/1.1 200 OK\r\nsandmux-descriptor: 0 4\r\nContent-Length: 0\r\n\r\n");
+    ASSERT_EQ(http_client_head(&c, &head, in_ms(1000), NULL), 0);
+    ASSERT_EQ(http_client_file(&c, &head, &file), -SMX_E_UNSUPPORTED);
+    ASSERT_EQ(http_client_send(&c, H1_GET, SMX_VIEW("/f"), NULL, 0, NULL), 0);
+    send_lingering(sv[1], "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+    send_lingering(sv[1], "text");
+    ASSERT_EQ(http_client_head(&c, &head, in_ms(1000), NULL), 0);
+    ASSERT_EQ(http_client_read(&c, text, sizeof text, in_ms(1000), NULL), 4);
+    ask_for_file(&c);
+    send_lingering(sv[1], "nonsense\r\n\r\n");
+    send_lingering(sv[1], "more");
+    ASSERT_EQ(http_client_head(&c, &head, in_ms(1000), NULL), -SMX_E_PROTOCOL);
+    http_client_done(&c);
+    smx_close(sv[1]);
+    ASSERT_INT(now_ms() - begun, <, LINGER_PATIENCE_MS);
+    ASSERT_EQ(open_fds(), before + 5); /* the other ends */
+}
+
+/* Before anything is asked for, the other side cannot pass anything at all. */
+FIBER_TEST(an_agent_passes_nothing_unasked)
+{
+    struct http_client c;
+    int sv[2];
+
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+    if (smx_pass_rights(sv[0], 0) < 0)
+        SKIP("needs Linux 6.16");
+    ASSERT_EQ(http_client_init(&c, sv[0], NULL), 0);
+    ASSERT_EQ(smx_send_fds(sv[1], "x", 1, sv, 1), -EPERM);
+    ask_for_file(&c);
+    ASSERT_EQ(smx_send_fds(sv[1], "x", 1, sv, 1), 1);
+    http_client_done(&c);
+    smx_close(sv[1]);
 }
 
 /* --- files that change while they are sent -----------------------------------------------------

@@ -180,15 +180,10 @@ int http_in_wait(struct http_in *in, struct io_fd *fd, struct io_fd *watch, uint
 static ssize_t read_passed(
     struct http_in *in, struct io_fd *fd, int *passed, uint64_t deadline_ns, struct smx_err *err)
 {
-    size_t nfds = 1;
-    int got = -1;
-    ssize_t n =
-        io_recv_fds(fd, in->data + in->len, in->cap - in->len, &got, &nfds, deadline_ns, err);
+    int got = *passed - 1;
+    ssize_t n = io_read_passed(fd, in->data + in->len, in->cap - in->len, &got, deadline_ns, err);
 
-    if (n > 0 && nfds > 0 && *passed == 0)
-        *passed = got + 1;
-    else if (nfds > 0)
-        smx_close(got);
+    *passed = got + 1;
     return n;
 }
 

@@ -247,7 +247,7 @@ int64_t io_copy(
         .from = from,
         .idle_ms = idle_ms,
         .err = err,
-        .by_splice = !to->filter_ops && !from->filter_ops,
+        .by_splice = !to->filter_ops && !from->filter_ops && !io_fd_distrusted(from),
         .pipe = { -1, -1 } };
     uint64_t moved = 0;
     ssize_t r = 1;

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/foreign.h"
 #include "base/mem.h"
 #include "io/priv.h"
 
@@ -70,8 +71,21 @@ static ssize_t after_peeked(struct io_fd *f, char *data, size_t n)
     return 1 + SMX_MAX(r, 0);
 }
 
+/* Like recv(2). */
+ssize_t io_recv_hostile(struct io_fd *f, void *data, size_t n, int *ret_fd)
+{
+    ssize_t r = smx_recv_foreign(f->fd, data, n, ret_fd);
+
+    if (r >= 0)
+        return r;
+    errno = (int)-r;
+    return -1;
+}
+
 ssize_t io_try_read(struct io_fd *f, void *data, size_t n)
 {
+    if (f->ready & IO_HOSTILE && !f->filter_ops)
+        return io_recv_hostile(f, data, n, /* ret_fd= */ NULL);
     if (!f->filter_ops)
         return f->ready & IO_SOCKET ? recv(f->fd, data, n, 0) : read(f->fd, data, n);
     if (f->peeked != NONE)

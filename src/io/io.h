@@ -154,6 +154,12 @@ struct io_filter_ops {
  * descriptors. */
 void io_fd_filter(struct io_fd *f, const struct io_filter_ops *ops, void *filter);
 
+/* Whoever writes to this unix socket is hostile: what it passes along is closed where that keeps
+ * nobody waiting (base/foreign.h), and so is the descriptor in the end. Nothing is spliced from it.
+ */
+void io_fd_distrust(struct io_fd *f);
+bool io_fd_distrusted(const struct io_fd *f);
+
 struct io_wait {
     struct io_fd *fd; /* either a descriptor and events ... */
     unsigned events;
@@ -167,6 +173,10 @@ int io_wait(struct io_wait *w, size_t n, uint64_t deadline_ns);
 
 /* [parks] 1..n bytes, 0 at EOF, or a negative code (-SMX_E_CLOSED for a reset). */
 ssize_t io_read(struct io_fd *f, void *data, size_t n, uint64_t deadline_ns, struct smx_err *err);
+/* [parks] the same from a unix socket: the first descriptor that comes along is *ret_fd, if that
+ * holds -1; others are closed as those of a stranger. */
+ssize_t io_read_passed(
+    struct io_fd *f, void *data, size_t n, int *ret_fd, uint64_t deadline_ns, struct smx_err *err);
 /* [parks] until all is written. The deadline bounds the time without progress: it is re-armed by
  * idle_ms after each write that moved bytes. Peer gone: -SMX_E_CLOSED. SIGPIPE is never raised. */
 int io_write(struct io_fd *f, const void *data, size_t n, uint64_t idle_ms, struct smx_err *err);

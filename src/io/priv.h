@@ -88,7 +88,8 @@ enum {
     IO_STREAM = 64,     /* a short read means that it is drained */
     IO_OUT_ARMED = 128, /* registered for EPOLLOUT, too: from the first full buffer on */
     IO_ALWAYS = 256,    /* a regular file: epoll does not take it, it never blocks */
-    IO_SOCKET = 512     /* recv() and send() are shorter ways than read() and write() */
+    IO_SOCKET = 512,    /* recv() and send() are shorter ways than read() and write() */
+    IO_HOSTILE = 1024   /* io_fd_distrust() */
 };
 
 struct io_waiter {
@@ -136,6 +137,7 @@ int io_wait_failed(struct smx_err *err, int r, const char *doing);
 
 /* filter.c */
 void io_filter_done(struct io_fd *f);
+ssize_t io_recv_hostile(struct io_fd *f, void *data, size_t n, int *ret_fd);
 /* A wait took a byte, the end or an error from the filter: the next read gives it. */
 static inline bool io_filter_holds(const struct io_fd *f)
 {

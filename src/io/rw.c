@@ -40,7 +40,13 @@ void io_read_moved(struct io_fd *f, size_t moved, size_t asked)
         f->ready |= IO_READ_MAYBE;
 }
 
-ssize_t io_read(struct io_fd *f, void *data, size_t n, uint64_t deadline_ns, struct smx_err *err)
+static ssize_t try_read(struct io_fd *f, void *data, size_t n, int *ret_fd)
+{
+    return ret_fd ? io_recv_hostile(f, data, n, ret_fd) : io_try_read(f, data, n);
+}
+
+ssize_t io_read_passed(
+    struct io_fd *f, void *data, size_t n, int *ret_fd, uint64_t deadline_ns, struct smx_err *err)
 {
     int wait = begin();
 
@@ -49,9 +55,9 @@ ssize_t io_read(struct io_fd *f, void *data, size_t n, uint64_t deadline_ns, str
 
         errno = EAGAIN;
         if (f->ready & (IO_READ | IO_READ_MAYBE) || io_filter_holds(f))
-            r = io_try_read(f, data, n);
+            r = try_read(f, data, n, ret_fd);
         if (r >= 0) {
-            io_read_moved(f, (size_t)r, n);
+            io_read_moved(f, ret_fd ? n : (size_t)r, n); /* it ends where descriptors are */
             io_fiber_self()->bytes += (size_t)r;
             return r;
         }
@@ -63,6 +69,11 @@ ssize_t io_read(struct io_fd *f, void *data, size_t n, uint64_t deadline_ns, str
         }
     }
     return io_wait_failed(err, wait, "reading");
+}
+
+ssize_t io_read(struct io_fd *f, void *data, size_t n, uint64_t deadline_ns, struct smx_err *err)
+{
+    return io_read_passed(f, data, n, /* ret_fd= */ NULL, deadline_ns, err);
 }
 
 int io_write(struct io_fd *f, const void *data, size_t n, uint64_t idle_ms, struct smx_err *err)

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/test_linger.h"
 #include "io/test_streams.h"
 
 FIBER_TEST(read_waits_for_data_and_sees_eof)
@@ -518,4 +519,42 @@ FIBER_TEST(storm)
         pair_done(&lanes[i].pair);
     }
     smx_free(lanes);
+}
+
+/* --- what comes from somebody hostile ----------------------------------------------------------
+ */
+
+static void pass(struct io_fd *to, const char *text)
+{
+    int tcp[2];
+
+    ASSERT_EQ(lingering(tcp), 0);
+    ASSERT_EQ(io_send_fds(to, text, strlen(text), tcp, 1, in_ms(1000), NULL), 0);
+    smx_close(tcp[0]); /* the other end stays open: it would not linger otherwise */
+}
+
+/* Reads, copies and the end drop what came along, and none waits for a socket that lingers. */
+FIBER_TEST(a_distrusted_stream_keeps_nobody)
+{
+    uint64_t begun = now_ms();
+    struct pair p, out;
+    char buf[8];
+    int none = 1;
+
+    pair_init(&p);
+    pair_init(&out);
+    ASSERT_FALSE(io_fd_distrusted(&p.a));
+    io_fd_distrust(&p.a);
+    ASSERT_TRUE(io_fd_distrusted(&p.a));
+    pass(&p.b, "one");
+    pass(&p.b, "two");
+    ASSERT_EQ(io_read(&p.a, buf, sizeof buf, in_ms(1000), NULL), 3); /* there is more */
+    ASSERT_EQ(io_read_passed(&p.a, buf, sizeof buf, &none, in_ms(1000), NULL), 3);
+    pass(&p.b, "three");
+    ASSERT_EQ(io_copy(&out.a, &p.a, 5, 1000, NULL), 5);
+    ASSERT_EQ(io_read(&p.a, buf, sizeof buf, in_ms(1), NULL), -SMX_E_TIMEOUT);
+    pass(&p.b, "four");
+    pair_done(&p);
+    pair_done(&out);
+    ASSERT_INT(now_ms() - begun, <, LINGER_PATIENCE_MS);
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/foreign.h"
 #include "io/priv.h"
 
 enum { WATCHED = EPOLLIN | EPOLLRDHUP };
@@ -120,7 +121,25 @@ int io_fd_take(struct io_fd *f)
 
 void io_fd_done(struct io_fd *f)
 {
-    smx_close(io_fd_take(f));
+    bool hostile = io_fd_distrusted(f);
+    int fd = io_fd_take(f);
+
+    if (hostile)
+        smx_close_foreign_stream(fd);
+    else
+        smx_close(fd);
+}
+
+/* Where descriptors are a read ends, though more may follow: it is no stream in that sense. */
+void io_fd_distrust(struct io_fd *f)
+{
+    assert(f->fd >= 0 && !f->filter_ops);
+    f->ready = (f->ready & ~(unsigned)IO_STREAM) | IO_HOSTILE;
+}
+
+bool io_fd_distrusted(const struct io_fd *f)
+{
+    return f->fd >= 0 && f->ready & IO_HOSTILE;
 }
 
 /* --- readiness --- */
