@@ -88,6 +88,14 @@ static int check_network(const struct create *c, struct smx_err *err)
     return check_rules(n, err);
 }
 
+/* What is passed on unread is an object all the same. */
+static int check_object(const char *json, const char *name, struct smx_err *err)
+{
+    if (!json || *json == '{' || smx_streq(json, "null"))
+        return 0;
+    return smx_err_set(err, SMX_E_INVALID, "%s: must be an object", name);
+}
+
 static int check(struct create *c, struct smx_err *err)
 {
     struct e2b_new_sandbox *req = &c->req;
@@ -106,6 +114,8 @@ static int check(struct create *c, struct smx_err *err)
         req->auto_resume->enabled)
         return smx_err_set(
             err, SMX_E_INVALID, "autoPauseMemory: false is not allowed together with autoResume");
+    if (check_object(req->mcp, "mcp", err) < 0 || check_object(req->iam, "iam", err) < 0)
+        return -SMX_E_INVALID;
     if (req->volume_mounts.n > 0)
         return smx_err_set(err, SMX_E_UNSUPPORTED, "volumeMounts: this server has no volumes");
     if (is_given(req->iam))
@@ -148,6 +158,19 @@ static enum sandbox_on_timeout on_timeout(const struct e2b_new_sandbox *req)
     return req->has_auto_pause_memory && !req->auto_pause_memory ? SANDBOX_STOP : SANDBOX_PAUSE;
 }
 
+/* The core names fields as its own interface does. */
+static void use_own_words(const struct create *c, struct smx_err *err)
+{
+    char msg[sizeof err->msg];
+
+    if (err->code == SMX_E_TEMPLATE_NOT_FOUND) {
+        smx_err_set(err, SMX_E_TEMPLATE_NOT_FOUND, "template '%s' not found", c->template);
+    } else if (err->code == SMX_E_INVALID && smx_starts(err->msg, "env:")) {
+        smx_strcpy(msg, sizeof msg, err->msg + 4);
+        smx_err_set(err, SMX_E_INVALID, "envVars:%s", msg);
+    }
+}
+
 static int create(struct create *c, struct sandbox **ret, struct smx_err *err)
 {
     const struct e2b_new_sandbox *req = &c->req;
@@ -171,8 +194,8 @@ static int create(struct create *c, struct sandbox **ret, struct smx_err *err)
         return r;
     spec.dialect = c->dialect;
     r = core_create(c->fe->core, &spec, ret, err);
-    if (r == -SMX_E_TEMPLATE_NOT_FOUND)
-        smx_err_set(err, SMX_E_TEMPLATE_NOT_FOUND, "template '%s' not found", c->template);
+    if (r < 0)
+        use_own_words(c, err);
     if (r == 0)
         smx_strcpy(
             frontend_request(c->x)->sandbox, sizeof frontend_request(c->x)->sandbox, (*ret)->id);
@@ -241,12 +264,24 @@ static int create_once(struct create *c, struct sandbox **ret, struct smx_err *e
     return r;
 }
 
+static bool is_key(struct smx_view v)
+{
+    for (size_t i = 0; i < v.n; i++)
+        if (!((v.p[i] >= 'a' && v.p[i] <= 'z') || (v.p[i] >= '0' && v.p[i] <= '9') ||
+                v.p[i] == '-'))
+            return false;
+    return v.n > 0 && v.n <= CORE_IDEM_KEY_MAX;
+}
+
 static int take_key(struct create *c, struct smx_err *err)
 {
     struct smx_view field = http_field(c->x, "Idempotency-Key");
 
     if (!field.p)
         return 0;
+    if (!is_key(field))
+        return smx_err_set(err, SMX_E_INVALID,
+            "Idempotency-Key: must have 1 to %d of a-z, 0-9 and '-'", CORE_IDEM_KEY_MAX);
     c->key = smx_strndup(field.p, field.n);
     return c->key ? 0 : smx_err_oom(err);
 }

@@ -88,6 +88,6 @@ e2b_handler_fn e2b_list_v1, e2b_list_v2;
 e2b_handler_fn e2b_get, e2b_kill, e2b_set_timeout, e2b_refreshes, e2b_pause_sandbox, e2b_connect_v1,
     e2b_connect_v2, e2b_resume_sandbox;
 e2b_handler_fn e2b_metrics, e2b_metrics_of_many, e2b_logs_v1, e2b_logs_v2_of;
-e2b_handler_fn e2b_templates, e2b_template_get, e2b_template_by_alias, e2b_teams;
+e2b_handler_fn e2b_templates, e2b_templates_v2, e2b_template_get, e2b_template_by_alias, e2b_teams;
 
 #endif

@@ -193,17 +193,15 @@ void e2b_connect_v2(struct http_exchange *x, const struct http_params *params, v
     handle_connect(x, params, ctx, /* v2= */ true);
 }
 
+/* What is being paused is waited for, and resumed then. */
 static int resume(struct sandbox *sb, const struct e2b_resume *req, struct smx_err *err)
 {
     int64_t timeout_s = req->has_timeout ? req->timeout : E2B_TIMEOUT_V1_S;
-    enum e2b_state state = E2B_RUNNING;
-    int status, r;
+    int status;
 
-    e2b_state_of(sb, &state);
-    if (state == E2B_RUNNING)
+    if (sb->state == SANDBOX_RUNNING)
         return smx_err_set(err, SMX_E_STATE, "Sandbox '%s' is already running", sb->id);
-    r = connect(sb, timeout_s, !req->has_memory || req->memory, &status, err);
-    return r;
+    return connect(sb, timeout_s, !req->has_memory || req->memory, &status, err);
 }
 
 void e2b_resume_sandbox(struct http_exchange *x, const struct http_params *params, void *ctx)

@@ -101,45 +101,86 @@ static void write_newest(
     write_metric(w, sb, &v[n - 1]);
 }
 
-static size_t count_ids(const char *s)
+/* "a,b", or the parameter several times, as one list. */
+static int read_ids(struct http_exchange *x, struct smx_buf *ret, struct smx_err *err)
 {
-    size_t n = *s != '\0';
+    struct smx_view v;
 
-    for (; *s; s++)
-        n += *s == ',';
-    return n;
+    for (size_t nth = 0; h1_query_get(http_query(x), "sandbox_ids", nth, &v); nth++) {
+        if (nth > 0)
+            smx_buf_append_char(ret, ',');
+        if (!h1_percent_decode(v, /* form= */ true, ret))
+            return smx_err_set(err, SMX_E_INVALID, "sandbox_ids: not a valid percent-encoding");
+    }
+    return smx_buf_check(ret, err);
 }
 
-void e2b_metrics_of_many(struct http_exchange *x, const struct http_params *params, void *ctx)
+static int wrong_ids(struct smx_err *err)
 {
-    SMX_CLEANUP(smx_freep) char *ids = NULL;
-    struct smx_err err = { 0 };
+    return smx_err_set(
+        err, SMX_E_INVALID, "sandbox_ids: must name 1 to %d sandboxes", E2B_METRICS_IDS_MAX);
+}
+
+struct id_list {
+    char *v[E2B_METRICS_IDS_MAX];
+    size_t n;
+};
+
+/* Cuts text up; what is empty or there already is left out. */
+static int split_ids(char *text, struct id_list *ret, struct smx_err *err)
+{
+    size_t given = 0;
+
+    for (char *id = text, *next; id && *id; id = next) {
+        bool known = *id == ',';
+
+        next = id + strcspn(id, ",");
+        if (*next)
+            *next++ = '\0';
+        for (size_t i = 0; i < ret->n && !known; i++)
+            known = smx_streq(ret->v[i], id);
+        if (*id && ++given > E2B_METRICS_IDS_MAX)
+            return wrong_ids(err);
+        if (!known)
+            ret->v[ret->n++] = id;
+    }
+    return ret->n > 0 ? 0 : wrong_ids(err);
+}
+
+static void reply_newest(struct frontend *fe, struct http_exchange *x, const struct id_list *ids)
+{
     struct json_writer w;
     struct smx_buf out;
-    int r = http_query_string(x, "sandbox_ids", &ids, &err);
 
-    if (r == 0 && (!ids || count_ids(ids) < 1 || count_ids(ids) > E2B_METRICS_IDS_MAX))
-        r = smx_err_set(
-            &err, SMX_E_INVALID, "sandbox_ids: must name 1 to %d sandboxes", E2B_METRICS_IDS_MAX);
-    if (r < 0) {
-        e2b_fail_err(x, &err);
-        return;
-    }
     smx_buf_init(&out, 1024 * 1024);
     json_writer_init(&w, &out);
     json_object_begin(&w);
     json_key(&w, "sandboxes");
     json_object_begin(&w);
-    for (char *id = ids, *next; id && *id; id = next) {
-        next = id + strcspn(id, ",");
-        if (*next)
-            *next++ = '\0';
-        write_newest(ctx, x, &w, id);
-    }
+    for (size_t i = 0; i < ids->n; i++)
+        write_newest(fe, x, &w, ids->v[i]);
     json_object_end(&w);
     json_object_end(&w);
     e2b_reply_json(x, 200, &w);
     smx_buf_done(&out);
+}
+
+void e2b_metrics_of_many(struct http_exchange *x, const struct http_params *params, void *ctx)
+{
+    struct id_list ids = { .n = 0 };
+    struct smx_err err = { 0 };
+    struct smx_buf text;
+    int r;
+
+    smx_buf_init(&text, SMX_HTTP_HEAD_MAX);
+    r = read_ids(x, &text, &err);
+    if (r == 0)
+        r = split_ids(text.data, &ids, &err);
+    if (r < 0)
+        e2b_fail_err(x, &err);
+    else
+        reply_newest(ctx, x, &ids);
+    smx_buf_done(&text);
 }
 
 /* --- logs ------------------------------------------------------------------------------------- */

@@ -78,22 +78,52 @@ static void show(struct shown *s, const struct provider_template *t, const char 
         .build_status = text("ready") };
 }
 
-static void reply_list(
-    struct http_exchange *x, const struct core_templates *list, struct core *core)
+/* What a page that ends with this template gives its reader to go on with. */
+enum { TOKEN_SIZE = (SMX_TEMPLATE_LEN_MAX + 2) / 3 * 4 + 1 };
+static void token_of(const struct provider_template *t, char out[TOKEN_SIZE])
 {
+    size_t n = strlen(t->name);
+
+    smx_base64_encode(out, t->name, n);
+    out[smx_base64_size(n)] = '\0';
+    for (char *p = out; *p; p++)
+        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+}
+
+static bool ends_with(const struct provider_template *t, const char *token)
+{
+    char own[TOKEN_SIZE];
+
+    token_of(t, own);
+    return smx_streq(own, token);
+}
+
+/* Some of a list: the entries from..end, with the token of the next page when there is one. */
+struct part {
+    size_t from, end;
+};
+
+static void reply_list(struct http_exchange *x, const struct core_templates *list,
+    const struct part *part, struct core *core)
+{
+    char token[TOKEN_SIZE];
     struct json_writer w;
     struct smx_buf out;
 
     smx_buf_init(&out, 4 * 1024 * 1024);
     json_writer_init(&w, &out);
     json_array_begin(&w);
-    for (size_t i = 0; i < list->n; i++) {
+    for (size_t i = part->from; i < part->end; i++) {
         struct shown s;
 
         show(&s, &list->v[i], core_instance_id(core));
         json_encode(&w, &e2b_template_table, &s.t);
     }
     json_array_end(&w);
+    if (part->end > part->from && part->end < list->n) {
+        token_of(&list->v[part->end - 1], token);
+        http_add_field(x, "X-Next-Token", token);
+    }
     e2b_reply_json(x, 200, &w);
     smx_buf_done(&out);
 }
@@ -107,7 +137,45 @@ void e2b_templates(struct http_exchange *x, const struct http_params *params, vo
     if (core_templates(fe->core, /* runtime= */ NULL, &list, &err) < 0)
         e2b_fail_err(x, &err);
     else
-        reply_list(x, &list, fe->core);
+        reply_list(x, &list, &(struct part){ 0, list.n }, fe->core);
+    smx_free(list.v);
+}
+
+/* A page begins behind the template that its token names. */
+static int read_part(struct http_exchange *x, const struct core_templates *list, struct part *ret,
+    struct smx_err *err)
+{
+    SMX_CLEANUP(smx_freep) char *token = NULL;
+    uint64_t limit = E2B_LIST_MAX;
+    size_t from = 0;
+    int r = http_query_u64(x, "limit", 1, E2B_LIST_MAX, &limit, err);
+
+    if (r >= 0)
+        r = http_query_string(x, "nextToken", &token, err);
+    if (r < 0)
+        return r;
+    while (token && *token && from < list->n && !ends_with(&list->v[from], token))
+        from++;
+    if (token && *token && from++ == list->n)
+        return smx_err_set(err, SMX_E_INVALID, "Invalid next token");
+    *ret = (struct part){ from, from + SMX_MIN((size_t)limit, list->n - from) };
+    return 0;
+}
+
+void e2b_templates_v2(struct http_exchange *x, const struct http_params *params, void *ctx)
+{
+    struct frontend *fe = ctx;
+    struct core_templates list = { 0 };
+    struct smx_err err = { 0 };
+    struct part part;
+    int r = core_templates(fe->core, /* runtime= */ NULL, &list, &err);
+
+    if (r == 0)
+        r = read_part(x, &list, &part, &err);
+    if (r < 0)
+        e2b_fail_err(x, &err);
+    else
+        reply_list(x, &list, &part, fe->core);
     smx_free(list.v);
 }
 

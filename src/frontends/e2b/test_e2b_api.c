@@ -150,6 +150,49 @@ FIBER_TEST(what_is_being_deleted_is_not_there)
     expect(&s, 200, "\"state\":\"running\"");
 }
 
+/* E2B waits for the end of the pause, and so do we. */
+static void pause_fiber(void *arg)
+{
+    struct smx_err err = { 0 };
+
+    sandbox_pause(arg, &err);
+}
+
+FIBER_TEST(what_is_being_paused_is_waited_for_and_resumed)
+{
+    static const char *const ways[] = { "/resume", "/connect" };
+    SITE(s, handler, NULL);
+    SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
+    char id[SMX_ID_LEN + 1];
+
+    ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
+    id_of(&s, id);
+    ASSERT_OK(core_find(s.f.core, id, &sb, &s.f.err), &s.f.err);
+    s.f.cloud.fault[FAKE_PAUSE].delay_ms = 100;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(ways); i++) {
+        spawn("pause", pause_fiber, sb);
+        while (sb->state != SANDBOX_PAUSING)
+            io_yield();
+        on_one(&s, H1_POST, id, ways[i], "{\"timeout\":60}");
+        expect(&s, 201, "envdAccessToken");
+        ASSERT_EQ(sb->state, SANDBOX_RUNNING);
+    }
+    on_one(&s, H1_POST, id, "/resume", "{\"timeout\":60}");
+    expect(&s, 409, "already running");
+}
+
+FIBER_TEST(templates_come_in_pages)
+{
+    SITE(s, handler, NULL);
+
+    ASSERT_OK(ask(&s, H1_GET, "/v2/templates?limit=1", NULL), &s.f.err);
+    expect(&s, 200, "\"templateID\":\"base\"");
+    ASSERT_OK(ask(&s, H1_GET, "/v2/templates?nextToken=nobody", NULL), &s.f.err);
+    expect(&s, 400, "Invalid next token");
+    ASSERT_OK(ask(&s, H1_GET, "/v2/templates?limit=0", NULL), &s.f.err);
+    expect(&s, 400, "limit");
+}
+
 /* The data plane may be gone before the registry hears of it, or the runtime does not let go of it.
  */
 FIBER_TEST(what_is_past_its_time_is_not_there)

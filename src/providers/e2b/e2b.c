@@ -337,6 +337,21 @@ static void fill_metadata(
             put(m, spec->metadata[i].key, spec->metadata[i].value);
 }
 
+/* What runs inside is to know the sandbox by the id that our callers use, not by the machine's.
+ * m->v has room for one more. */
+static void fill_env(const struct provider_create_spec *spec, struct json_map *m)
+{
+    bool given = false;
+
+    for (size_t i = 0; i < spec->n_env; i++) {
+        put(m, spec->env[i].key, spec->env[i].value);
+        given = given || smx_streq(spec->env[i].key, ENVD_SANDBOX_ID_VARIABLE);
+    }
+    if (!given && m->n < SMX_ENV_ENTRIES_MAX)
+        put(m, ENVD_SANDBOX_ID_VARIABLE, spec->id);
+    m->set = m->n > 0;
+}
+
 static int post_create(struct e2b *e, const struct provider_create_spec *spec,
     struct e2b_new_sandbox *body, struct e2b_sandbox *ret, uint64_t deadline, struct smx_err *err)
 {
@@ -366,18 +381,17 @@ static int ask_create(struct e2b *e, const struct provider_create_spec *spec,
     struct e2b_new_sandbox body = { .template_id = (char *)(uintptr_t)spec->template,
         .timeout = e2b_timeout_s(e, spec->expires_unix_ms),
         .has_timeout = true,
-        .auto_pause = spec->at_expiry == PROVIDER_AT_EXPIRY_PAUSE,
-        .env = { .v = (struct json_pair *)(uintptr_t)spec->env,
-            .n = spec->n_env,
-            .set = spec->n_env > 0 } };
+        .auto_pause = spec->at_expiry == PROVIDER_AT_EXPIRY_PAUSE };
     SMX_CLEANUP(smx_freep)
-    struct json_pair *pairs =
-        smx_alloc_array(spec->n_metadata + METADATA_OURS, sizeof(struct json_pair));
+    struct json_pair *pairs = smx_alloc_array(
+        spec->n_metadata + METADATA_OURS + spec->n_env + 1, sizeof(struct json_pair));
 
     if (!pairs)
         return smx_err_oom(err);
     body.metadata.v = pairs;
     fill_metadata(e, spec, &body.metadata);
+    body.env.v = pairs + spec->n_metadata + METADATA_OURS;
+    fill_env(spec, &body.env);
     return post_create(e, spec, &body, ret, deadline, err);
 }
 

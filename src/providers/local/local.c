@@ -123,15 +123,12 @@ static void detach_any(struct provider_box **box)
         local_detach(*box);
 }
 
-/* E2B's programs look there for the id of the sandbox that they run in. */
-#define SANDBOX_ID_VARIABLE "E2B_SANDBOX_ID"
-
-static bool has_key(const struct json_pair *env, size_t n, const char *key)
+static const char *value_of(const struct json_pair *env, size_t n, const char *key)
 {
     for (size_t i = 0; i < n; i++)
         if (smx_streq(env[i].key, key))
-            return true;
-    return false;
+            return env[i].value;
+    return NULL;
 }
 
 static int add_env(
@@ -148,7 +145,7 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
     struct provider_box **ret, struct smx_err *err)
 {
     SMX_CLEANUP(detach_any) struct provider_box *box = smx_alloc(sizeof *box);
-    int r;
+    int r = 0;
 
     if (!box)
         return smx_err_oom(err);
@@ -161,13 +158,22 @@ static int box_new(struct local *l, const char *id, const struct json_pair *env,
     box->env = smx_alloc_array(n_env + 1, sizeof *box->env);
     if (!box->env)
         return smx_err_oom(err);
-    r = has_key(env, n_env, SANDBOX_ID_VARIABLE) ? 0 : add_env(box, SANDBOX_ID_VARIABLE, id, err);
+    if (!value_of(env, n_env, ENVD_SANDBOX_ID_VARIABLE))
+        r = add_env(box, ENVD_SANDBOX_ID_VARIABLE, id, err);
     for (size_t i = 0; i < n_env && r == 0; i++)
         r = add_env(box, env[i].key, env[i].value, err);
     if (r < 0)
         return r;
     *ret = smx_take(&box);
     return 0;
+}
+
+/* Another one than ours when this is the machine of a sandbox of another server. */
+static const char *id_inside(const struct provider_box *box)
+{
+    const char *given = value_of(box->env, box->n_env, ENVD_SANDBOX_ID_VARIABLE);
+
+    return given && smx_id_valid(given) ? given : box->id;
 }
 
 /* The agent begins anew with each start: its settings are ours to give. Takes fd, a connection to
@@ -178,7 +184,7 @@ static int set_up(struct provider_box *box, const struct engine_sandbox *of, int
     static char user[] = "user";
     struct envd_init_request settings = { .default_user = user,
         .env_vars = { .v = box->env, .n = box->n_env, .set = box->n_env > 0 },
-        .sandbox_id = box->id,
+        .sandbox_id = (char *)(uintptr_t)id_inside(box),
         .template_id = of ? of->template : NULL,
         .memory_bytes = of ? of->resources.memory_mib << 20 : 0,
         .cpu_milli = of ? of->resources.cpu_milli : 0 };

@@ -42,6 +42,8 @@
 #define ENVD_ENVS "/envs"
 
 #define ENVD_VERSION "0.6.13"
+/* By it a program finds the sandbox that it runs in. */
+#define ENVD_SANDBOX_ID_VARIABLE "E2B_SANDBOX_ID"
 #define ENVD_UNARY_TYPE "application/json"
 #define ENVD_STREAM_TYPE "application/connect+json"
 /* A keep-alive event after this long without another event, unless Keepalive-Ping-Interval (in

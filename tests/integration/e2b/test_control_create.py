@@ -98,11 +98,12 @@ WRONG = [
     ("{}", "templateID"), ("", "templateID"), ('{"templateID":7}', "templateID"), ('{"templateID":null}', "templateID"),
     ('{"templateID":"base","timeout":"60"}', "timeout"), ('{"templateID":"base","timeout":1.5}', "timeout"),
     ('{"templateID":"base","timeout":1e400}', "timeout"), ('{"templateID":"base","metadata":{"a":1}}', "metadata"),
-    ('{"templateID":"base","metadata":[]}', "metadata"), ('{"templateID":"base","envVars":{"A=B":"1"}}', "env"),
+    ('{"templateID":"base","metadata":[]}', "metadata"), ('{"templateID":"base","envVars":{"A=B":"1"}}', "envVars:"),
     ('{"templateID":"base","envVars":{"":"1"}}', "env"), ('{"templateID":"base","autoPause":1}', "autoPause"),
     ('{"templateID":"base","autoResume":true}', "autoResume"), ('{"templateID":"base","secure":"yes"}', "secure"),
     ('{"templateID":"base","network":{"allowOut":"x"}}', "network.allowOut"), ('{"templateID":"base","volumeMounts":{}}', "volumeMounts"),
     ('{"templateID":"base","templateID":"base"}', "templateID"), ('{"templateID":"ba\\u0000se"}', ""), ('{"templateID":"base"', ""),
+    ('{"templateID":"base","mcp":[1]}', "mcp"), ('{"templateID":"base","mcp":"x"}', "mcp"), ('{"templateID":"base","iam":7}', "iam"),
     ("[]", ""), ("null", ""), ('{"templateID":"base"}x', ""), ("\x00", ""), ('{"templateID":"\\ud800"}', ""), ("[" * 100, ""),
 ]
 
@@ -118,7 +119,7 @@ def test_too_large_bodies(control):
     refused(control.request("POST", "/sandboxes", data=big), 413)
     refused(control.try_create(metadata={f"k{i}": "v" for i in range(100)}), 400, "metadata")
     refused(control.try_create(metadata={"k": "v" * 5000}), 400, "metadata")
-    refused(control.try_create(envVars={f"K{i}": "v" for i in range(300)}), 400, "env")
+    refused(control.try_create(envVars={f"K{i}": "v" for i in range(300)}), 400, "envVars")
 
 
 def test_what_is_not_served_says_so(control):
@@ -196,9 +197,15 @@ def test_a_failed_create_may_be_sent_again(control):
     assert control.try_create(headers=headers).status_code == 201
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256])
+@pytest.mark.parametrize("key", ["", "x" * 256, "Upper", "a b", "a_b", "\xe9"])
 def test_keys_that_are_none(control, key):
     refused(control.try_create(headers={"Idempotency-Key": key}), 400, "Idempotency-Key")
+
+
+def test_keys_of_every_form(control):
+    for key in ("a", "0-9-z", "x" * 255):
+        first = control.try_create(headers={"Idempotency-Key": key})
+        assert first.status_code == 201 and control.try_create(headers={"Idempotency-Key": key}).json() == first.json()
 
 
 def test_a_key_used_at_once_makes_one(control):

@@ -17,7 +17,8 @@ MISSING = [
     ("GET", "/volumecontent/v/path"), ("GET", "/secrets"), ("POST", "/secrets"), ("GET", "/secrets/s"), ("POST", "/secrets/s"),
     ("DELETE", "/secrets/s"), ("GET", "/api-keys"), ("POST", "/api-keys"), ("DELETE", "/api-keys/k"), ("PATCH", "/api-keys/k"),
     ("POST", "/access-tokens"), ("DELETE", "/access-tokens/a"), ("GET", "/teams/t/metrics"), ("GET", "/teams/t/metrics/max"),
-    ("GET", "/nodes"), ("GET", "/nodes/n"), ("POST", "/nodes/n"), ("POST", "/admin/x"),
+    ("GET", "/templates/base/tags/count"), ("GET", "/templates/base/tags/t/assignments"), ("GET", "/templates/base/exists"),
+    ("GET", "/templates/base/groups"), ("GET", "/default-templates"), ("GET", "/nodes"), ("GET", "/nodes/n"), ("POST", "/nodes/n"), ("POST", "/admin/x"),
 ]
 
 

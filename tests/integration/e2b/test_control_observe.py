@@ -50,6 +50,17 @@ def test_metrics_of_many(control):
         refused(control.get("/sandboxes/metrics" + query), 400, "sandbox_ids")
 
 
+def test_metrics_of_one_named_twice(control):
+    """A member that stands twice in an object is none for many a parser."""
+    one, two = control.create(), control.create()
+    for query in (f"sandbox_ids={one},{one},{two}", f"sandbox_ids={one}&sandbox_ids={two}", f"sandbox_ids=,{one},,{two},",
+                  f"sandbox_ids={one}%2C{two}&sandbox_ids={one}"):
+        text = control.get(f"/sandboxes/metrics?{query}").text
+        assert text.count(one) == text.count(two) == 1, text
+    for query in ("sandbox_ids=,", "sandbox_ids=,,,"):
+        refused(control.get(f"/sandboxes/metrics?{query}"), 400, "sandbox_ids")
+
+
 def test_logs_v1(control, daemon):
     id = control.create()
     daemon.exec_in(id, "true")
@@ -102,6 +113,18 @@ def test_templates(control):
     for key in ("buildCount", "buildID", "buildStatus", "cpuCount", "createdBy", "diskSizeMB", "envdVersion", "memoryMB"):
         assert key in one  # the newest Python client requires them
     assert refused(control.get("/templates/nobody"), 404)["message"] == "template 'nobody' not found"
+
+
+def test_templates_in_pages(control):
+    every = [t["templateID"] for t in control.get("/v2/templates").json()]
+    got, query = [], "limit=1"
+    for _ in every:
+        reply = control.get(f"/v2/templates?{query}")
+        got += [t["templateID"] for t in reply.json()]
+        query = "limit=1&nextToken=" + reply.headers.get("X-Next-Token", "")
+    assert got == every and query.endswith("=")
+    for query in ("limit=0", "limit=101", "limit=x", "nextToken=nobody"):
+        refused(control.get(f"/v2/templates?{query}"), 400)
 
 
 def test_aliases(control):

@@ -54,6 +54,21 @@ def test_there_and_back(client, cloud, box):
     until(lambda: cloud_ids(cloud) == [], why="the machine at the cloud is still there")
 
 
+def test_what_runs_inside_knows_the_sandbox_by_its_own_id(client, box):
+    """Not by that of the machine that it is on: here, at a cloud, after a move back, after a start."""
+    def told():
+        return box.exec("echo $E2B_SANDBOX_ID; cat /run/e2b/.E2B_SANDBOX_ID")["stdout"].split()
+
+    assert told() == [box.id] * 2
+    assert migrate(box, "e2b").status_code == 200 and box.get()["provider_id"] != box.id
+    assert told() == [box.id] * 2
+    assert migrate(box, "local").status_code == 200
+    assert told() == [box.id] * 2
+    client.post(f"{box.path}/stop")
+    client.post(f"{box.path}/start")
+    assert told() == [box.id] * 2
+
+
 def test_sessions_keep_their_state(client, box):
     sessions = f"{box.path}/sessions"
     assert client.post(sessions, json={"id": "s"}).status_code == 201
