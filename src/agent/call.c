@@ -209,21 +209,35 @@ enum rpc_code call_decode(struct call *c, const struct json_table *table, void *
     return call_error(c);
 }
 
-enum rpc_code call_user(struct call *c, struct agent_user *ret)
+/* The name before the first colon, owned; "" when the field is no Basic or absent. */
+static enum rpc_code user_name(struct call *c, char **ret)
 {
     struct smx_view auth = http_field(c->x, "Authorization");
-    char name[256] = "";
+    bool basic = auth.n > 6 && smx_view_ieq((struct smx_view){ auth.p, 6 }, "basic ");
+    char *name = smx_alloc(basic ? auth.n : 1), *colon;
     ptrdiff_t n;
 
-    if (auth.n > 6 && smx_view_ieq((struct smx_view){ auth.p, 6 }, "basic ") && auth.n < 300) {
-        n = smx_base64_decode(name, auth.p + 6, auth.n - 6);
-        if (n < 0 || !memchr(name, ':', (size_t)n))
-            return call_fail(c, RPC_UNAUTHENTICATED, "the Authorization field cannot be read");
-        *(char *)memchr(name, ':', (size_t)n) = '\0';
-    }
-    if (agent_user_find(c->agent, name, ret, &c->err) < 0)
-        return call_error(c);
+    if (!name)
+        return call_fail(c, RPC_RESOURCE_EXHAUSTED, "out of memory");
+    *ret = name;
+    if (!basic)
+        return RPC_OK;
+    n = smx_base64_decode(name, auth.p + 6, auth.n - 6);
+    colon = n < 0 ? NULL : memchr(name, ':', (size_t)n);
+    if (!colon)
+        return call_fail(c, RPC_UNAUTHENTICATED, "the Authorization field cannot be read");
+    *colon = '\0';
     return RPC_OK;
+}
+
+enum rpc_code call_user(struct call *c, struct agent_user *ret)
+{
+    SMX_CLEANUP(smx_freep) char *name = NULL;
+    enum rpc_code code = user_name(c, &name);
+
+    if (code == RPC_OK && agent_user_find(c->agent, name, ret, &c->err) < 0)
+        code = call_error(c);
+    return code;
 }
 
 static void reply_error(struct call *c, enum rpc_code code)

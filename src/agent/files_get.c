@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/coding.h"
+#include "agent/files_when.h"
 #include "agent/filework.h"
 #include "agent/identity.h"
 #include "agent/mime.h"
@@ -23,7 +24,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { SMALL_MAX = 64 * 1024, SNIFF = 512, DATE_SIZE = 40, MESSAGE_MAX = 4600 };
+enum { SMALL_MAX = 64 * 1024, SNIFF = 512, MESSAGE_MAX = 4600 };
 
 /* --- shared with POST -------------------------------------------------------------------- */
 
@@ -109,14 +110,6 @@ bool files_target(struct agent *a, struct http_exchange *x, struct files_target 
 
 /* --- headers ----------------------------------------------------------------------------- */
 
-static void date_text(time_t t, char text[DATE_SIZE])
-{
-    struct tm tm;
-
-    gmtime_r(&t, &tm);
-    strftime(text, DATE_SIZE, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-}
-
 static void add_common_fields(struct http_exchange *x, const char *path)
 {
     struct smx_buf disposition;
@@ -126,66 +119,6 @@ static void add_common_fields(struct http_exchange *x, const char *path)
     if (!disposition.failed)
         http_add_field(x, "Content-Disposition", disposition.data);
     smx_buf_done(&disposition);
-}
-
-static bool not_modified(const struct http_exchange *x, const struct stat *st)
-{
-    struct smx_view v = http_field(x, "If-Modified-Since");
-    struct tm tm = { 0 };
-    char text[DATE_SIZE];
-
-    if (!v.p || !smx_view_copy(text, sizeof text, v))
-        return false;
-    if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
-        return false;
-    return st->st_mtime <= timegm(&tm);
-}
-
-struct range {
-    uint64_t first, n;
-    bool partial, refused;
-};
-
-/* One range of bytes; several are answered with the whole file, as RFC 9110 allows. */
-static bool parse_range(struct smx_view v, uint64_t size, struct range *r)
-{
-    const char *dash;
-    uint64_t first, last = UINT64_MAX;
-
-    if (!smx_view_starts(v, "bytes="))
-        return false;
-    v = (struct smx_view){ v.p + 6, v.n - 6 };
-    dash = memchr(v.p, '-', v.n);
-    if (!dash)
-        return false;
-    struct smx_view a = { v.p, (size_t)(dash - v.p) }, b = { dash + 1, v.n - a.n - 1 };
-    if (b.n > 0 && !smx_parse_u64(b, INT64_MAX, &last))
-        return false;
-    if (a.n == 0) { /* the last n bytes */
-        if (b.n == 0 || last == 0)
-            return false;
-        first = last < size ? size - last : 0;
-        last = UINT64_MAX;
-    } else if (!smx_parse_u64(a, INT64_MAX, &first) || first >= size || last < first) {
-        return false;
-    }
-    r->first = first;
-    r->n = SMX_MIN(last, size - 1) - first + 1;
-    r->partial = true;
-    return size > 0;
-}
-
-static struct range range_of(const struct http_exchange *x, const struct stat *st)
-{
-    struct range r = { .n = (uint64_t)st->st_size };
-    struct smx_view v = http_field(x, "Range"), condition = http_field(x, "If-Range");
-    char date[DATE_SIZE];
-
-    date_text(st->st_mtime, date);
-    if (!v.p || memchr(v.p, ',', v.n) || (condition.p && !smx_view_eq(condition, date)))
-        return r;
-    r.refused = !parse_range(v, (uint64_t)st->st_size, &r);
-    return r;
 }
 
 static void reply_bad_range(struct http_exchange *x, const struct stat *st)
@@ -202,19 +135,27 @@ static void reply_bad_range(struct http_exchange *x, const struct stat *st)
 /* --- regular files ----------------------------------------------------------------------- */
 
 /* A range is of the file's own bytes: it is answered plainly where that is acceptable. */
-static bool packs(const struct http_exchange *x, const struct range *r)
+static bool packs(const struct http_exchange *x, const struct files_range *r)
 {
     return coding_choose(http_field(x, "Accept-Encoding")) == CODING_GZIP && !r->partial;
 }
 
-static void add_file_fields(struct http_exchange *x, const struct stat *st, const struct range *r)
+static void add_last_modified(struct http_exchange *x, const struct stat *st)
 {
-    char date[DATE_SIZE], value[96];
+    char date[FILES_DATE_SIZE];
+
+    files_date_text(st->st_mtime, date);
+    http_add_field(x, "Last-Modified", date);
+}
+
+static void add_file_fields(
+    struct http_exchange *x, const struct stat *st, const struct files_range *r)
+{
+    char value[96];
 
     if (!packs(x, r))
         http_add_field(x, "Accept-Ranges", "bytes");
-    date_text(st->st_mtime, date);
-    http_add_field(x, "Last-Modified", date);
+    add_last_modified(x, st);
     if (!r->partial)
         return;
     snprintf(value, sizeof value, "bytes %llu-%llu/%lld", (unsigned long long)r->first,
@@ -223,7 +164,7 @@ static void add_file_fields(struct http_exchange *x, const struct stat *st, cons
 }
 
 static void send_small(
-    struct http_exchange *x, int fd, int status, const char *type, const struct range *r)
+    struct http_exchange *x, int fd, int status, const char *type, const struct files_range *r)
 {
     SMX_CLEANUP(smx_freep) char *data = smx_alloc(r->n + 1);
     ssize_t n = data ? pread(fd, data, r->n, (off_t)r->first) : -1;
@@ -236,7 +177,7 @@ static void send_small(
 
 /* Takes fd. */
 static void send_large(
-    struct http_exchange *x, int fd, int status, const char *type, const struct range *r)
+    struct http_exchange *x, int fd, int status, const char *type, const struct files_range *r)
 {
     struct io_fd file;
     struct smx_err err;
@@ -273,7 +214,7 @@ static int pack(struct packer *p, const void *data, size_t n, bool last)
     return r;
 }
 
-static int pack_file(struct packer *p, int fd, const struct range *r)
+static int pack_file(struct packer *p, int fd, const struct files_range *r)
 {
     SMX_CLEANUP(smx_freep) char *data = smx_alloc(SMALL_MAX);
     uint64_t done = 0;
@@ -293,7 +234,7 @@ static int pack_file(struct packer *p, int fd, const struct range *r)
 
 /* Chunked: nobody knows how long it will be. A file that is empty has a gzip form, too. */
 static void send_packed(
-    struct http_exchange *x, int fd, int status, const char *type, const struct range *r)
+    struct http_exchange *x, int fd, int status, const char *type, const struct files_range *r)
 {
     struct packer p = { .x = x };
     int result = gzip_new(&p.z, /* err= */ NULL);
@@ -320,19 +261,21 @@ static void send_packed(
 
 static void send_regular(struct http_exchange *x, const char *path, int *fd, const struct stat *st)
 {
-    struct range r = range_of(x, st);
+    struct files_range r = files_range(x, st);
+    enum files_condition condition = files_condition(x, st);
     char head[SNIFF];
     ssize_t n = pread(*fd, head, sizeof head, 0);
     const char *type = mime_type(path_base(path), head, n > 0 ? (size_t)n : 0);
     int status = r.partial ? 206 : 200;
 
     add_common_fields(x, path);
-    if (r.refused) {
-        reply_bad_range(x, st);
+    if (condition != FILES_SEND) {
+        add_last_modified(x, st);
+        http_reply(x, condition == FILES_NOT_MODIFIED ? 304 : 412, /* content_type= */ NULL, "", 0);
         return;
     }
-    if (not_modified(x, st)) {
-        http_reply(x, 304, /* content_type= */ NULL, "", 0);
+    if (r.refused) {
+        reply_bad_range(x, st);
         return;
     }
     add_file_fields(x, st, &r);

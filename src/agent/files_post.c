@@ -52,6 +52,22 @@ static int fail_source(struct post *p, const struct smx_err *err, const char *do
 
 /* --- metadata ---------------------------------------------------------------------------- */
 
+/* A key that is given twice has the value that came last. */
+static void drop_same(struct json_map *m)
+{
+    struct json_pair *last = &m->v[m->n - 1];
+
+    for (struct json_pair *p = m->v; p < last; p++) {
+        if (!smx_streq(p->key, last->key))
+            continue;
+        smx_free(p->key);
+        smx_free(p->value);
+        *p = *last;
+        m->n--;
+        return;
+    }
+}
+
 static int add_metadata(struct post *p, const struct h1_field *f, size_t *bytes)
 {
     const size_t prefix = sizeof METADATA_PREFIX - 1;
@@ -63,6 +79,7 @@ static int add_metadata(struct post *p, const struct h1_field *f, size_t *bytes)
         return upload_fail(&p->err, 429, "out of memory");
     for (char *c = key; *c; c++)
         *c = (char)tolower((unsigned char)*c);
+    drop_same(&p->metadata);
     for (size_t i = 0; i < f->value.n; i++) {
         unsigned char c = (unsigned char)value[i];
 

@@ -516,7 +516,7 @@ static enum rpc_code stream_message(struct call *c, struct process **pp)
         code = call_fail(c, RPC_INVALID_ARGUMENT, "the process was named already");
     else if (m.start)
         code = find_running(c, &m.start->process, pp);
-    else if (!*pp)
+    else if (!*pp && (m.data || !m.keepalive))
         code = call_fail(c, RPC_INVALID_ARGUMENT, "the first message must name the process");
     else if (m.data)
         code = put_input(c, *pp, &m.data->input);

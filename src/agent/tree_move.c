@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,23 @@ static int copy_node(const struct pair *p, unsigned depth)
     return 0;
 }
 
+/* Whether one of the directories that to stands in is from. */
+static bool is_inside(const char *from, const char *to)
+{
+    SMX_CLEANUP(smx_freep) char *path = smx_strdup(to);
+    struct stat source, st;
+    char *slash;
+
+    if (!path || lstat(from, &source) < 0 || !S_ISDIR(source.st_mode))
+        return false;
+    while ((slash = strrchr(path, '/')) && slash != path) {
+        *slash = '\0';
+        if (stat(path, &st) == 0 && st.st_dev == source.st_dev && st.st_ino == source.st_ino)
+            return true;
+    }
+    return false;
+}
+
 int tree_move_across(const char *from, const char *to)
 {
     SMX_CLEANUP(smx_freep)
@@ -150,6 +168,8 @@ int tree_move_across(const char *from, const char *to)
 
     if (!copy)
         return ENOMEM;
+    if (is_inside(from, to))
+        return EINVAL;
     e = copy_node(&p, 0);
     if (e == 0 && rename(copy, to) < 0)
         e = errno;

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 
-enum { EVENTS_BYTES_MAX = 4 * 1024 * 1024 };
+enum { EVENTS_BYTES_MAX = 4 * 1024 * 1024, FLUSH_BYTES = 64 * 1024 };
 
 struct watcher {
     struct smx_list node;
@@ -59,22 +59,9 @@ struct watch_stream {
     struct call *call;
     struct watch watch;
     bool include_entry;
+    int result; /* of what stream_event sent */
     struct smx_buf out;
 };
-
-static void stream_event(void *ctx, enum envd_fs_event_type type, const char *name)
-{
-    struct watch_stream *s = ctx;
-    size_t start = rpc_begin(&s->out, 0);
-    struct json_writer w;
-
-    json_writer_init(&w, &s->out);
-    json_object_begin(&w);
-    json_key(&w, "filesystem");
-    write_event(&w, s->call->agent, &s->watch, type, name, s->include_entry);
-    json_object_end(&w);
-    rpc_end(&s->out, start);
-}
 
 static int send_text(struct watch_stream *s, const char *text)
 {
@@ -91,11 +78,33 @@ static int flush(struct watch_stream *s)
     int r = 0;
 
     if (s->out.failed)
-        return -SMX_E_QUOTA;
+        return smx_err_oom(&s->call->err);
     if (s->out.len > 0)
         r = http_write(s->call->x, s->out.data, s->out.len);
     smx_buf_done(&s->out);
     return r;
+}
+
+/* [parks] a tree that was moved in is many events: they go out in pieces. */
+static void stream_event(void *ctx, enum envd_fs_event_type type, const char *name)
+{
+    struct watch_stream *s = ctx;
+    struct json_writer w;
+    size_t start;
+
+    if (s->result < 0)
+        return;
+    start = rpc_begin(&s->out, 0);
+    json_writer_init(&w, &s->out);
+    json_object_begin(&w);
+    json_key(&w, "filesystem");
+    write_event(&w, s->call->agent, &s->watch, type, name, s->include_entry);
+    json_object_end(&w);
+    rpc_end(&s->out, start);
+    if (s->out.len < FLUSH_BYTES && !s->out.failed)
+        return;
+    s->result = flush(s);
+    io_fair(FLUSH_BYTES);
 }
 
 static void stream_end(struct watch_stream *s, int r)
@@ -124,6 +133,8 @@ static void stream_run(struct watch_stream *s, struct stream_clock *clock)
         if (r == 0)
             r = watch_next(&s->watch, http_fd(s->call->x), stream_clock_next(clock), stream_event,
                 s, &s->call->err);
+        if (s->result < 0)
+            r = s->result;
         if (r != -SMX_E_TIMEOUT)
             continue;
         switch (stream_clock_due(clock)) {

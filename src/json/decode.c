@@ -14,7 +14,12 @@
 #include "base/mem.h"
 #include "json/lex.h"
 
-enum { DOUBLE_TEXT_MAX = 128, FIELDS_MAX = 64, EXPECTED = 3 /* fields that come next */ };
+enum {
+    DOUBLE_TEXT_MAX = 128,
+    INTEGER_TEXT_MAX = 24,
+    FIELDS_MAX = 64,
+    EXPECTED = 3 /* fields that come next */
+};
 
 static int decode_object(
     struct json_in *in, const struct json_at *at, const struct json_table *t, void *base);
@@ -86,9 +91,63 @@ static int refuse_range(
         in, at, f->kind == JSON_I64 ? "must be an integer of 64 bits" : "must be a finite number");
 }
 
+/* The digits of a number without sign and leading zeros into text; the value is 0.text * 10 to the
+ * *ret_power. False when there are too many. */
+static bool significant_digits(
+    struct smx_view number, char text[INTEGER_TEXT_MAX], size_t *ret_n, int64_t *ret_power)
+{
+    int64_t power = 0, exponent = 0;
+    size_t n = 0, i = 0;
+    bool behind = false;
+
+    for (; i < number.n && number.p[i] != 'e' && number.p[i] != 'E'; i++) {
+        char c = number.p[i];
+
+        behind = behind || c == '.';
+        if (c < '0' || c > '9')
+            continue;
+        power += behind ? (c == '0' && n == 0 ? -1 : 0) : (n > 0 || c != '0');
+        if (n == 0 && c == '0')
+            continue;
+        if (n == INTEGER_TEXT_MAX)
+            return false;
+        text[n++] = c;
+    }
+    i += i + 1 < number.n && number.p[i + 1] == '+' ? 2 : 1;
+    if (i < number.n && !smx_parse_i64((struct smx_view){ number.p + i, number.n - i }, &exponent))
+        return false;
+    *ret_n = n;
+    return !__builtin_add_overflow(power, exponent, ret_power);
+}
+
+/* "1e3", "20.0" and the like as plain digits, which proto3 JSON takes for integers. False when it
+ * is none, or not of 64 bits. */
+static bool plain_integer(
+    struct smx_view number, char text[INTEGER_TEXT_MAX + 1], struct smx_view *ret)
+{
+    size_t n, sign = *number.p == '-';
+    int64_t power;
+
+    if (!significant_digits(number, text + sign, &n, &power))
+        return false;
+    while (n > 0 && text[sign + n - 1] == '0')
+        n--;
+    if (n == 0) {
+        *ret = (struct smx_view){ "0", 1 };
+        return true;
+    }
+    if ((int64_t)n > power || power > INTEGER_TEXT_MAX)
+        return false;
+    memset(text + sign + n, '0', (size_t)power - n);
+    if (sign)
+        text[0] = '-';
+    *ret = (struct smx_view){ text, sign + (size_t)power };
+    return true;
+}
+
 /* The digits of a JSON number, or of a string where the row allows it. */
-static int read_integer(
-    struct json_in *in, const struct json_at *at, const struct json_field *f, struct smx_view *ret)
+static int read_integer(struct json_in *in, const struct json_at *at, const struct json_field *f,
+    char room[INTEGER_TEXT_MAX + 1], struct smx_view *ret)
 {
     struct lex_string s;
     bool integer = true;
@@ -105,6 +164,8 @@ static int read_integer(
     }
     if (r < 0)
         return r;
+    if (!integer && (f->flags & JSON_LAX_INT))
+        integer = plain_integer(*ret, room, ret);
     return integer ? 0 : refuse_range(in, at, f);
 }
 
@@ -112,8 +173,9 @@ static int decode_u64(
     struct json_in *in, const struct json_at *at, const struct json_field *f, uint64_t *out)
 {
     struct smx_view text;
+    char room[INTEGER_TEXT_MAX + 1];
     uint64_t v, max = f->max > 0 ? (uint64_t)f->max : UINT64_MAX;
-    int r = read_integer(in, at, f, &text);
+    int r = read_integer(in, at, f, room, &text);
 
     if (r < 0)
         return r;
@@ -127,9 +189,10 @@ static int decode_i64(
     struct json_in *in, const struct json_at *at, const struct json_field *f, int64_t *out)
 {
     bool bounded = f->min != 0 || f->max != 0;
+    char room[INTEGER_TEXT_MAX + 1];
     struct smx_view text;
     int64_t v;
-    int r = read_integer(in, at, f, &text);
+    int r = read_integer(in, at, f, room, &text);
 
     if (r < 0)
         return r;

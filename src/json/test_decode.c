@@ -112,6 +112,33 @@ TEST(every_kind_is_read)
     ASSERT_TRUE(v.s == NULL);
 }
 
+TEST(proto3_integers_may_be_written_as_other_numbers)
+{
+    static const struct {
+        const char *text;
+        uint64_t want;
+    } cases[] = { { "1.0", 1 }, { "20.000", 20 }, { "1e3", 1000 }, { "1E+3", 1000 },
+        { "1.5e1", 15 }, { "500e-2", 5 }, { "0.001e3", 1 }, { "0.0", 0 }, { "0e-9", 0 },
+        { "0e999", 0 }, { "-0.0", 0 }, { "1844674407370955161.5e1", UINT64_MAX } };
+    static const char *const bad[] = { "1.5", "1e-1", "-1.0", "1e20", "1e99999999999999999999",
+        "1e9223372036854775807", "0.5", "12345678901234567890123456.0" };
+    struct outer v;
+    struct smx_err err;
+    char text[80];
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof text, "{\"laxU\":%s}", cases[i].text);
+        ASSERT_OK(decode(text, &v, &err), &err);
+        ASSERT_TRUE(v.lax_u == cases[i].want);
+        json_free(&outer, &v);
+    }
+    for (size_t i = 0; i < SMX_ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof text, "{\"laxU\":%s}", bad[i]);
+        ASSERT_EQ(decode(text, &v, &err), -SMX_E_INVALID);
+        ASSERT_STR(err.msg, "laxU: must be an integer from 0 to 2^64 - 1");
+    }
+}
+
 TEST(absent_and_null_are_the_same_and_told_from_zero)
 {
     struct outer v;
