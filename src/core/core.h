@@ -229,6 +229,19 @@ void sandbox_hold_end(struct sandbox *sb);
 int sandbox_stats(
     struct sandbox *sb, struct provider_stats *ret, struct smx_err *err); /* [parks] */
 
+/* What must not go on when the sandbox is paused or stopped: fn is called once, when that has
+ * happened or, for a stop, begins. It must not park. On the frame of whoever holds a use. */
+struct sandbox_halt {
+    struct smx_list node;
+    void (*fn)(struct sandbox_halt *h);
+};
+/* -SMX_E_STATE: it has happened already. */
+int sandbox_halt_begin(struct sandbox *sb, struct sandbox_halt *h, struct smx_err *err);
+static inline void sandbox_halt_end(struct sandbox_halt *h)
+{
+    smx_list_del(&h->node);
+}
+
 /* What it used of late: a sample every SANDBOX_SAMPLE_MS while it runs (further apart when there
  * are many sandboxes), the last SANDBOX_SAMPLES of them. */
 enum { SANDBOX_SAMPLES = 128, SANDBOX_SAMPLE_MS = 5000 };

@@ -112,6 +112,7 @@ struct sbx {
     char *idem_scope, *idem_key;
     struct provider_box *box; /* NULL: not attached */
     unsigned uses, holds;
+    struct smx_list halts;      /* of struct sandbox_halt */
     bool detach;                /* the box goes with the last use */
     const char *closed;         /* why it takes no uses; static. NULL: it does */
     struct io_sem lock;         /* one transition at a time */

@@ -92,6 +92,7 @@ int sbx_new(struct core *c, struct core_rt *rt, struct sbx **ret, struct smx_err
     b->pub.runtime = rt->cfg.name;
     b->pub.state = b->row_state = SANDBOX_CREATING;
     smx_list_init(&b->all);
+    smx_list_init(&b->halts);
     io_sem_init(&b->lock, 1);
     io_event_init(&b->log.pulse);
     lifetime_timer_init(b);

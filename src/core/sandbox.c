@@ -147,6 +147,21 @@ static int write_row(struct sbx *b, enum sandbox_state state, const char *reason
     return r;
 }
 
+static bool halts(enum sandbox_state s)
+{
+    return s == SANDBOX_PAUSED || s == SANDBOX_STOPPING || s == SANDBOX_STOPPED;
+}
+
+static void halt(struct sbx *b)
+{
+    while (!smx_list_empty(&b->halts)) {
+        struct sandbox_halt *h = SMX_LIST_ENTRY(b->halts.next, struct sandbox_halt, node);
+
+        smx_list_del(&h->node);
+        h->fn(h);
+    }
+}
+
 int sandbox_move(
     struct sbx *b, enum sandbox_state next, const char *reason, unsigned flags, struct smx_err *err)
 {
@@ -172,6 +187,8 @@ int sandbox_move(
     else
         b->row_state = next;
     b->pub.state = next;
+    if (halts(next))
+        halt(b);
     smx_strcpy(b->pub.reason, sizeof b->pub.reason, text);
     sandbox_logf(&b->pub, "state %s%s%s", states[next].name, *text ? ": " : "", text);
     return 0;
@@ -651,6 +668,16 @@ void sandbox_hold_end(struct sandbox *sb)
     if (b->uses + b->holds == 0 && b->detach)
         sbx_detach(b);
     sandbox_unref(sb);
+}
+
+int sandbox_halt_begin(struct sandbox *sb, struct sandbox_halt *h, struct smx_err *err)
+{
+    struct sbx *b = sbx_of(sb);
+
+    if (halts(sb->state))
+        return sandbox_refuse(b, "used", err);
+    smx_list_add(&b->halts, &h->node);
+    return 0;
 }
 
 int sandbox_stats(struct sandbox *sb, struct provider_stats *ret, struct smx_err *err)

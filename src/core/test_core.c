@@ -465,6 +465,39 @@ FIBER_TEST(the_box_outlives_a_delete_while_it_is_used)
     sandbox_use_end(sb);
 }
 
+struct counted_halt {
+    struct sandbox_halt halt; /* first */
+    int called;
+};
+
+static void count_halt(struct sandbox_halt *h)
+{
+    ((struct counted_halt *)h)->called++;
+}
+
+FIBER_TEST(a_pause_or_stop_halts_what_must_not_go_on)
+{
+    FIXTURE(f);
+    SANDBOX(sb);
+    struct counted_halt first = { .halt.fn = count_halt }, second = first, left = first;
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    ASSERT_OK(sandbox_halt_begin(sb, &first.halt, &f.err), &f.err);
+    ASSERT_OK(sandbox_halt_begin(sb, &left.halt, &f.err), &f.err);
+    sandbox_halt_end(&left.halt);
+    ASSERT_OK(sandbox_pause(sb, &f.err), &f.err);
+    ASSERT_EQ(first.called, 1);
+    ASSERT_EQ(sandbox_halt_begin(sb, &second.halt, &f.err), -SMX_E_STATE);
+    ASSERT_OK(sandbox_resume(sb, &f.err), &f.err);
+    ASSERT_OK(sandbox_halt_begin(sb, &second.halt, &f.err), &f.err);
+    ASSERT_OK(sandbox_stop(sb, &f.err), &f.err);
+    ASSERT_EQ(second.called, 1);
+    ASSERT_EQ(first.called, 1);
+    ASSERT_EQ(left.called, 0);
+    sandbox_halt_end(&first.halt); /* as its holder does in any case */
+}
+
 FIBER_TEST(a_process_runs_and_files_are_kept)
 {
     static const char *const argv[] = { "echo", "hello", "world", NULL };

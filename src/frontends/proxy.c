@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "json/json.h"
 
@@ -130,18 +131,47 @@ static bool is_endless(const struct http_exchange *x)
     return http_head(x)->upgrade || smx_view_eq(http_path(x), "/filesystem.Filesystem/WatchDir");
 }
 
-int proxy_relay(struct frontend *fe, struct http_exchange *x, struct http_client *c,
-    const struct http_relay *opts, struct smx_err *err)
-{
-    struct frontend_endless e;
-    int r;
+struct halted {
+    struct sandbox_halt halt; /* first */
+    struct http_client *client;
+};
 
-    if (!is_endless(x))
-        return http_relay(x, c, opts, err);
-    frontend_endless_begin(fe, &e);
+static void disconnect(struct sandbox_halt *h)
+{
+    struct http_client *c = ((struct halted *)h)->client;
+
+    c->failed = true;
+    shutdown(c->fd.fd, SHUT_RDWR);
+}
+
+int proxy_relay(struct frontend *fe, struct http_exchange *x, struct sandbox *sb,
+    struct http_client *c, const struct http_relay *opts, struct smx_err *err)
+{
+    struct halted halted = { .halt.fn = disconnect, .client = c };
+    struct frontend_endless e;
+    bool endless = is_endless(x);
+    int r = sandbox_halt_begin(sb, &halted.halt, err);
+
+    if (r < 0)
+        return r;
+    if (endless)
+        frontend_endless_begin(fe, &e);
     r = http_relay(x, c, opts, err);
-    frontend_endless_end(&e);
+    if (endless)
+        frontend_endless_end(&e);
+    sandbox_halt_end(&halted.halt);
     return r;
+}
+
+int proxy_explain(int r, const struct sandbox *sb, struct smx_err *err)
+{
+    bool lost =
+        r == -SMX_E_CLOSED || r == -SMX_E_UNAVAILABLE || r == -SMX_E_IO || r == -SMX_E_PORT_CLOSED;
+
+    if (!lost || sb->state == SANDBOX_RUNNING)
+        return r;
+    return smx_err_set(
+        err, SMX_E_STATE, "sandbox '%s' is %s", sb->id, sandbox_state_name(sb->state));
 }
 
 /* --- answers ------------------------------------------------------------------------------------

@@ -47,9 +47,12 @@ void proxy_drop_ours(struct proxy_drop *d); /* routing and what nobody else woul
 void proxy_drop_add(struct proxy_drop *d, const char *field); /* static string */
 
 /* [parks] http_relay(); what ends only with its client (WebSockets, watches) does not hold up an
- * orderly end. */
-int proxy_relay(struct frontend *fe, struct http_exchange *x, struct http_client *c,
-    const struct http_relay *opts, struct smx_err *err);
+ * orderly end. A sandbox that is paused or stopped meanwhile disconnects its clients, as E2B's do:
+ * what is frozen would else keep them waiting without a word. */
+int proxy_relay(struct frontend *fe, struct http_exchange *x, struct sandbox *sb,
+    struct http_client *c, const struct http_relay *opts, struct smx_err *err);
+/* What such a relay failed with, as the sandbox's state explains it. */
+int proxy_explain(int r, const struct sandbox *sb, struct smx_err *err);
 
 /* Answers for the sandbox, or breaks off a reply that began. sb NULL: there is none. Callers that
  * speak E2B's dialect (fields, envd, sandboxes made by it) get exactly the bodies of E2B's proxy,

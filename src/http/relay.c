@@ -414,8 +414,9 @@ static int await_body(struct relay *r, struct h1_head *head, struct smx_err *err
 {
     int result = await_reply(r, head, err);
 
-    if (result == 0 && r->opts->files)
-        result = http_client_file(r->c, head, &r->file);
+    if (result < 0 || !r->opts->files)
+        return result;
+    result = http_client_file(r->c, head, &r->file);
     if (result == -SMX_E_UNSUPPORTED && http_client_reusable(r->c) && !r->plain) {
         r->plain = true;
         result = send_request(r, err);

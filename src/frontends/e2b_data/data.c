@@ -102,12 +102,9 @@ static SMX_NOINLINE int explain(int r, const struct sandbox *sb, struct smx_err 
     if (r != -SMX_E_CLOSED && r != -SMX_E_UNAVAILABLE && r != -SMX_E_IO && r != -SMX_E_PORT_CLOSED)
         return r;
     wait_for_news(sb);
-    if (sb->state != SANDBOX_RUNNING)
-        return smx_err_set(
-            err, SMX_E_STATE, "sandbox '%s' is %s", sb->id, sandbox_state_name(sb->state));
     if (r == -SMX_E_CLOSED)
         smx_err_set(err, SMX_E_CLOSED, "the sandbox closed the connection without an answer");
-    return r;
+    return proxy_explain(r, sb, err);
 }
 
 static SMX_NOINLINE void fill_drop(const struct http_exchange *x, struct proxy_drop *d)
@@ -122,8 +119,8 @@ static SMX_NOINLINE void fill_drop(const struct http_exchange *x, struct proxy_d
         proxy_drop_add(d, "Authorization"); /* an API key; Basic names the user inside */
 }
 
-static int relay_to(
-    struct frontend *fe, struct http_exchange *x, struct provider_box *box, struct smx_err *err)
+static int relay_to(struct frontend *fe, struct http_exchange *x, struct sandbox *sb,
+    struct provider_box *box, struct smx_err *err)
 {
     struct proxy_drop *drop = http_alloc(x, sizeof *drop);
     struct http_client *c = NULL;
@@ -137,7 +134,7 @@ static int relay_to(
     r = provider_envd_get(box, &c, smx_deadline_in_ms(CONNECT_TIMEOUT_MS), err);
     if (r < 0)
         return r;
-    r = proxy_relay(fe, x, c, &opts, err);
+    r = proxy_relay(fe, x, sb, c, &opts, err);
     provider_envd_put(box, c);
     return r;
 }
@@ -152,7 +149,7 @@ static int relay(
         r = sandbox_use_begin(sb, &box, err);
     if (r < 0)
         return r;
-    r = relay_to(fe, x, box, err);
+    r = relay_to(fe, x, sb, box, err);
     sandbox_use_end(sb);
     return r < 0 && !http_started(x) ? explain(r, sb, err) : r;
 }
@@ -221,11 +218,66 @@ static bool is_signed(const struct http_exchange *x)
            h1_query_get(http_query(x), "signature", 0, &signature);
 }
 
+/* PyPI e2b 2.10 to 2.26 send nothing but the token after connect(), when a setting names the URL of
+ * the data plane. It belongs to one sandbox, so it names that as well. */
+static bool is_token_only(const struct http_exchange *x)
+{
+    static const char *const services[] = { "/process.Process/", "/filesystem.Filesystem/" };
+    struct smx_view path = http_path(x);
+
+    if (http_field(x, PROXY_TOKEN_FIELD).n == 0)
+        return false;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(services); i++)
+        if (smx_view_starts(path, services[i]))
+            return true;
+    return smx_view_eq(path, "/files") || smx_view_eq(path, "/health");
+}
+
 bool e2b_data_unrouted(const struct http_exchange *x)
 {
-    return is_signed(x) ||
+    return is_signed(x) || is_token_only(x) ||
            (is_preflight(x) &&
                h1_has_token(http_head(x), "Access-Control-Request-Headers", PROXY_ID_FIELD));
+}
+
+static struct sandbox *found(
+    struct http_exchange *x, struct proxy_target *to, struct sandbox *taken)
+{
+    *to = (struct proxy_target){ .port = PROXY_ENVD_PORT };
+    if (taken) {
+        smx_strcpy(to->key, sizeof to->key, taken->id);
+        smx_strcpy(frontend_request(x)->sandbox, sizeof frontend_request(x)->sandbox, taken->id);
+    }
+    return taken;
+}
+
+struct holder {
+    const struct http_exchange *x;
+    struct sandbox *found;
+};
+
+static bool try_token(struct sandbox *sb, void *arg)
+{
+    struct holder *h = arg;
+
+    if (proxy_token(h->x, PROXY_TOKEN_FIELD, sb))
+        h->found = sandbox_ref(sb);
+    return h->found == NULL;
+}
+
+/* The sandbox whose token it is; NULL: answered, as for one that is gone. */
+static SMX_NOINLINE struct sandbox *find_holder(
+    struct frontend *fe, struct http_exchange *x, struct proxy_target *to)
+{
+    struct holder h = { .x = x };
+    struct smx_err err = { 0 };
+
+    core_each(fe->core, try_token, &h);
+    if (found(x, to, h.found))
+        return h.found;
+    smx_err_set(&err, SMX_E_SANDBOX_NOT_FOUND, "no sandbox has this token");
+    proxy_fail(x, to, /* sb= */ NULL, &err);
+    return NULL;
 }
 
 /* The sandbox that signed; NULL: answered. */
@@ -247,10 +299,7 @@ static SMX_NOINLINE struct sandbox *find_signer(
         refuse(x, &err);
         return NULL;
     }
-    *to = (struct proxy_target){ .port = PROXY_ENVD_PORT };
-    smx_strcpy(to->key, sizeof to->key, sb->id);
-    smx_strcpy(frontend_request(x)->sandbox, sizeof frontend_request(x)->sandbox, sb->id);
-    return smx_take(&sb);
+    return found(x, to, smx_take(&sb));
 }
 
 void e2b_data_handle_unrouted(struct frontend *fe, struct http_exchange *x)
@@ -262,7 +311,7 @@ void e2b_data_handle_unrouted(struct frontend *fe, struct http_exchange *x)
         return;
     /* A file that is opened in a browser would be a page of our own site, with our API in reach. */
     http_add_field(x, "Content-Security-Policy", "sandbox");
-    sb = find_signer(fe, x, &to);
+    sb = is_signed(x) ? find_signer(fe, x, &to) : find_holder(fe, x, &to);
     if (sb)
         serve(fe, x, &to, sb);
 }

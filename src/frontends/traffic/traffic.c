@@ -200,12 +200,12 @@ static SMX_NOINLINE int cut_cookie(
 
 /* --- relay ------------------------------------------------------------------------------------ */
 
-static SMX_NOINLINE int explain(int r, uint16_t port, struct smx_err *err)
+static SMX_NOINLINE int explain(int r, uint16_t port, const struct sandbox *sb, struct smx_err *err)
 {
     if (r == -SMX_E_CLOSED)
         smx_err_set(err, SMX_E_CLOSED,
             "the server on port %u closed the connection without an answer", (unsigned)port);
-    return r;
+    return proxy_explain(r, sb, err);
 }
 
 /* A server that was just started needs a moment until it listens. */
@@ -223,17 +223,17 @@ static int dial(
     return r;
 }
 
-static int relay_to(struct frontend *fe, struct http_exchange *x, struct provider_box *box,
-    uint16_t port, struct cut *cut, struct smx_err *err)
+static int relay_to(struct frontend *fe, struct http_exchange *x, struct sandbox *sb,
+    struct provider_box *box, uint16_t port, struct cut *cut, struct smx_err *err)
 {
     struct http_relay opts = { .drop = cut->drop.v, .add = &cut->add };
     int r = dial(box, port, &cut->client, err);
 
     if (r < 0)
         return r;
-    r = proxy_relay(fe, x, &cut->client, &opts, err);
+    r = proxy_relay(fe, x, sb, &cut->client, &opts, err);
     http_client_done(&cut->client);
-    return explain(r, port, err);
+    return explain(r, port, sb, err);
 }
 
 static int relay(struct frontend *fe, struct http_exchange *x, struct sandbox *sb, uint16_t port,
@@ -246,7 +246,7 @@ static int relay(struct frontend *fe, struct http_exchange *x, struct sandbox *s
         r = sandbox_use_begin(sb, &box, err);
     if (r < 0)
         return r;
-    r = relay_to(fe, x, box, port, cut, err);
+    r = relay_to(fe, x, sb, box, port, cut, err);
     sandbox_use_end(sb);
     return r;
 }
