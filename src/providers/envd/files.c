@@ -20,6 +20,13 @@ static enum provider_file_type type_of(int type)
     return PROVIDER_FILE_OTHER;
 }
 
+static int check_entry(const struct envd_entry *e, struct smx_err *err)
+{
+    if (e->name && e->path)
+        return 0;
+    return smx_err_set(err, SMX_E_PROTOCOL, "the sandbox named a file without its path");
+}
+
 /* Moves the strings over. */
 static void take_entry(struct envd_entry *e, struct provider_file *ret)
 {
@@ -63,17 +70,23 @@ int envd_stat(struct provider_box *box, const char *path, const char *user,
     r = envd_call(b, &call, deadline, err);
     if (r < 0)
         return r;
-    take_entry(&reply.entry, ret);
+    r = check_entry(&reply.entry, err);
+    if (r == 0)
+        take_entry(&reply.entry, ret);
     json_free(&envd_entry_response_table, &reply);
-    return 0;
+    return r;
 }
 
 static int list_of_json(
     struct envd_entries_response *reply, struct provider_file_list *ret, struct smx_err *err)
 {
     struct envd_entry *v = reply->entries.v;
-    struct provider_file_list l = { .v = smx_alloc_array(reply->entries.n + 1, sizeof *l.v) };
+    struct provider_file_list l = { 0 };
 
+    for (size_t i = 0; i < reply->entries.n; i++)
+        if (check_entry(&v[i], err) < 0)
+            return -SMX_E_PROTOCOL;
+    l.v = smx_alloc_array(reply->entries.n + 1, sizeof *l.v);
     for (; l.v && l.n < reply->entries.n; l.n++)
         take_entry(&v[l.n], &l.v[l.n]);
     if (!l.v)

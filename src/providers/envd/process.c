@@ -30,6 +30,7 @@ struct provider_stream {
     size_t pos;
     uint32_t pid;
     bool started;   /* the first event is still to be given out */
+    bool has_start; /* the start event was seen */
     bool has_end;   /* the end event was seen */
     bool over;      /* the end was given out */
     bool has_limit; /* the process has a time limit */
@@ -152,6 +153,9 @@ static int long_event(struct provider_stream *s, const struct rpc_envelope *env,
     if (r < 0)
         return smx_err_set(err, SMX_E_PROTOCOL, "the sandbox sent an event that makes no sense");
     if (e->start) {
+        if (s->has_start)
+            return smx_err_set(err, SMX_E_PROTOCOL, "the sandbox started the process twice");
+        s->has_start = true;
         s->pid = (uint32_t)e->start->pid;
         *ret = (struct provider_event){ .kind = PROVIDER_EVENT_START, .pid = s->pid };
         return 1;
@@ -181,14 +185,15 @@ static int short_event(struct provider_stream *s, enum envd_stream stream, struc
     return 1;
 }
 
-/* Reads what closes the body, so that the connection can be used again. */
+/* Reads what closes the body, so that the connection can be used again. Whoever sends more than
+ * that loses it. */
 static void drain(struct provider_stream *s)
 {
-    char rest[64];
+    char rest;
 
-    while (s->conn && http_client_read(&s->conn->http, rest, sizeof rest,
-                          smx_deadline_in_ms(DRAIN_MS), /* err= */ NULL) > 0)
-        continue;
+    if (s->conn)
+        (void)http_client_read(&s->conn->http, &rest, sizeof rest, smx_deadline_in_ms(DRAIN_MS),
+            /* err= */ NULL);
 }
 
 /* The end of the stream: 1 with the end event, or the error that it carries. */
@@ -245,6 +250,8 @@ static int next_event(
             r = long_event(s, &env, ret, err);
         if (r != 0)
             return r < 0 ? r : 0;
+        if (deadline != SMX_FOREVER && smx_now_ns() >= deadline) /* there may be no end of them */
+            return smx_err_set(err, SMX_E_TIMEOUT, "timed out while waiting for output");
     }
 }
 

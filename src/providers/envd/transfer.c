@@ -7,7 +7,12 @@
 
 #include "base/fd.h"
 
-enum { TARGET_MAX = 3 * SMX_PATH_MAX + 1024, FIELDS_MAX = 1024, ANSWER_MS = 2000 };
+enum {
+    TARGET_MAX = 3 * SMX_PATH_MAX + 1024,
+    FIELDS_MAX = 1024,
+    ANSWER_MS = 2000,
+    ANSWER_MAX = 64 * 1024
+};
 
 struct provider_reader {
     struct provider_handle handle;
@@ -255,18 +260,16 @@ int envd_write_open(struct provider_box *box, const char *path, const char *user
 
 static int read_answer(struct provider_writer *w, uint64_t deadline, struct smx_err *err)
 {
+    SMX_CLEANUP(smx_buf_done) struct smx_buf body = { 0 };
     struct h1_head head;
-    char rest[1024];
-    ssize_t n;
     int r = http_client_head(&w->conn->http, &head, deadline, err);
 
     if (r < 0)
         return r;
     if (head.status != 200)
         return envd_http_error(w->conn, head.status, deadline, err);
-    while ((n = http_client_read(&w->conn->http, rest, sizeof rest, deadline, err)) > 0)
-        continue;
-    return (int)n;
+    smx_buf_init(&body, ANSWER_MAX); /* of no interest, and not without an end */
+    return http_client_read_all(&w->conn->http, &body, deadline, err);
 }
 
 /* envd says why and hangs up before it has read all: the answer is worth more than "broken pipe".
