@@ -68,6 +68,14 @@ static enum where plane_of(const struct proxy_target *to)
     return to->port == PROXY_ENVD_PORT ? TO_ENVD : TO_PORT;
 }
 
+/* Some clients (PyPI e2b 2.15: connect) send the two fields to the control plane as well, which has
+ * a host of its own at E2B. The agent has no such path, so nothing of its is taken away. */
+static bool is_control_plane(struct smx_view path)
+{
+    return smx_view_eq(path, "/sandboxes") || smx_view_starts(path, "/sandboxes/") ||
+           smx_view_eq(path, "/v2/sandboxes") || smx_view_starts(path, "/v2/sandboxes/");
+}
+
 /* By E2B's two fields. A Host that names a port is stronger: pages of a sandbox are served there,
  * and they may send any field. */
 static enum where by_fields(struct http_exchange *x, struct proxy_target *ret)
@@ -77,11 +85,21 @@ static enum where by_fields(struct http_exchange *x, struct proxy_target *ret)
     if (proxy_by_fields(http_field(x, PROXY_ID_FIELD), http_field(x, PROXY_PORT_FIELD), ret, &err) <
         0)
         return refuse(x, 400, &err);
+    if (ret->port == PROXY_ENVD_PORT && is_control_plane(http_path(x)))
+        return TO_US;
     return plane_of(ret);
 }
 
-static enum where by_host(uint16_t port, const char *key, struct proxy_target *ret)
+static enum where by_host(
+    struct http_exchange *x, uint16_t port, const char *key, struct proxy_target *ret)
 {
+    struct smx_err err = { 0 };
+
+    if (port == 0) {
+        smx_err_set(&err, SMX_E_INVALID,
+            "a host that names a port of a sandbox is <port from 1 to 65535>-<sandbox>.<domain>");
+        return refuse(x, 400, &err);
+    }
     *ret = (struct proxy_target){ .port = port };
     if (!smx_strcpy(ret->key, sizeof ret->key, key))
         ret->key[0] = '\0';
@@ -106,7 +124,7 @@ static SMX_NOINLINE enum where find_destination(
     if (guard_peer_and_host(fe, x, has_host ? &host : NULL, &err) < 0)
         return refuse(x, 403, &err);
     if (names_port)
-        return by_host(port, key, ret);
+        return by_host(x, port, key, ret);
     return fields ? by_fields(x, ret) : TO_UNROUTED;
 }
 

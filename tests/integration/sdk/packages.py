@@ -2,6 +2,7 @@
 
 BUILD/sdk/js   npm packages of tests/sdk/js/package.json
 BUILD/sdk/py   PyPI packages of tests/sdk/py/requirements.txt
+BUILD/sdk/py-* older versions of PyPI e2b
 BUILD/sdk/node Node.js with npm, only where the machine has none that is new enough
 
 A sanitized build takes the packages of the normal build if that has them. Unavailable says why something cannot be had.
@@ -93,3 +94,8 @@ class Packages:
         """The directory for PYTHONPATH."""
         manifest = SDK / "py" / "requirements.txt"
         return self.once("py", manifest.read_text(), lambda folder: self.pip(folder, "-r", str(manifest)))
+
+    def pinned(self, version):
+        """The same for an older version, as programs that pinned it have."""
+        what = f"e2b=={version}"
+        return self.once(f"py-{version}", what, lambda folder: self.pip(folder, what))
