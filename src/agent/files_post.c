@@ -11,7 +11,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { METADATA_KEY_MAX = 246, METADATA_BYTES_MAX = 4096 };
+enum { METADATA_KEY_MAX = 246, METADATA_BYTES_MAX = 4096, REPLY_MAX = 16 * 1024 * 1024 };
 #define METADATA_PREFIX "x-metadata-"
 
 struct post {
@@ -220,6 +220,8 @@ static int post_form(struct post *p, struct smx_view type)
             continue;
         if (store_part(p, m, part.filename) < 0)
             return -1;
+        if (p->reply.failed) /* and so are the paths that are kept bounded */
+            return upload_fail(&p->err, 429, "the list of files is too long");
     }
     return r < 0 ? fail_source(p, &err, "error reading form") : 0;
 }
@@ -279,7 +281,7 @@ void files_post(struct agent *a, struct http_exchange *x)
     if (!files_target(a, x, &p.target))
         return;
     smx_map_init(&p.written);
-    smx_buf_init(&p.reply, SMX_HTTP_JSON_BODY_MAX);
+    smx_buf_init(&p.reply, REPLY_MAX);
     json_writer_init(&p.w, &p.reply);
     json_array_begin(&p.w);
     r = post(&p);
@@ -287,7 +289,7 @@ void files_post(struct agent *a, struct http_exchange *x)
     if (r < 0)
         files_error(x, p.err.status, "%s", p.err.message);
     else if (p.reply.failed)
-        files_error(x, 429, "the list of files is too long");
+        files_error(x, 429, "out of memory");
     else
         http_reply(x, 200, "text/plain; charset=utf-8", p.reply.data, p.reply.len);
     gunzip_free(p.gunzip);

@@ -143,9 +143,9 @@ bool frontend_host_traffic(const struct frontend *fe, const struct frontend_host
 
     for (const char *const *d = fe->domains; *d; d++) /* one domain may lie below another */
         n = SMX_MIN(n, below(h->name, *d));
-    if (n == 0 || n == SIZE_MAX || digits == 0 || digits + 1 >= n || h->name[digits] != '-')
+    if (n == 0 || n == SIZE_MAX || digits == 0 || digits >= n || h->name[digits] != '-')
         return false;
-    if (!parse_port((struct smx_view){ h->name, digits }, ret_port) || *ret_port == 0)
-        return false;
+    if (digits + 1 == n || !parse_port((struct smx_view){ h->name, digits }, ret_port))
+        *ret_port = 0;
     return smx_view_copy(key, size, (struct smx_view){ h->name + digits + 1, n - digits - 1 });
 }

@@ -1,8 +1,9 @@
 /* multipart.c - see multipart.h.
  *
  * A window slides over the body. Part data is given out up to the first byte that may belong to a
- * delimiter (CR LF "--" boundary); what looks like one and is not goes out as data. The window
- * holds a part's head whole; it never grows. One fiber at a time. */
+ * delimiter (CR LF "--" boundary, and behind it a blank, a line end or "--"); what looks like one
+ * and is not, such as a line that only begins with the boundary, goes out as data. The window holds
+ * a part's head whole; it never grows. One fiber at a time. */
 #include "http/multipart.h"
 
 #include <assert.h>
@@ -14,7 +15,7 @@
 enum {
     WINDOW = 16 * 1024,
     PREAMBLE_MAX = 8 * 1024, /* text before the first part, which nobody sends */
-    PARTS_MAX = 1024,
+    PARTS_MAX = 128 * 1024,
     DELIMITER_MAX = MULTIPART_BOUNDARY_MAX + 4
 };
 
@@ -201,6 +202,16 @@ static int fill(struct multipart *m, struct smx_err *err)
     return 1;
 }
 
+/* What stands behind a boundary decides whether it is one: 1 yes, 0 no, -1 not seen yet. */
+static int is_delimiter(const char *after, const char *end)
+{
+    if (after == end)
+        return -1;
+    if (*after == '-')
+        return end - after < 2 ? -1 : after[1] == '-';
+    return blank(*after) || *after == '\r';
+}
+
 /* Bytes at the cursor that certainly are data, before a delimiter or the beginning of one. */
 static size_t data_before_delimiter(const struct multipart *m, bool *ret_found)
 {
@@ -210,9 +221,10 @@ static size_t data_before_delimiter(const struct multipart *m, bool *ret_found)
     *ret_found = false;
     while (cr < end && (cr = memchr(cr, '\r', (size_t)(end - cr)))) {
         size_t n = SMX_MIN((size_t)(end - cr), m->delimiter_n);
+        int is = memcmp(cr, m->delimiter, n) != 0 ? 0 : is_delimiter(cr + n, end);
 
-        if (memcmp(cr, m->delimiter, n) == 0) {
-            *ret_found = n == m->delimiter_n;
+        if (is != 0) {
+            *ret_found = is > 0;
             return (size_t)(cr - p);
         }
         cr++;

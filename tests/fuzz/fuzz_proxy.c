@@ -37,7 +37,7 @@ static void check_host(struct smx_view field)
     require(!strpbrk(host.name, "/@%?# \t\r\n"));
     if (!frontend_host_traffic(&fe, &host, &port, key, sizeof key))
         return;
-    require(port > 0 && key[0] && frontend_host_known(&fe, &host));
+    require((port == 0 || key[0]) && frontend_host_known(&fe, &host));
 }
 
 static void check_fields(struct smx_view id, struct smx_view port)

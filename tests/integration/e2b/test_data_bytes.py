@@ -228,6 +228,20 @@ def test_forms_with_many_truncated_and_interleaved_parts(module_sandbox):
     assert alive(box)
 
 
+def test_a_form_of_many_files(module_sandbox):
+    box = module_sandbox
+    reply = post_form(box, form(*((f'name="file"; filename="/tmp/thousands/{i}"', str(i).encode()) for i in range(1500))))
+    assert reply.status_code == 200 and [e["path"] for e in reply.json()] == [f"/tmp/thousands/{i}" for i in range(1500)]
+    assert box.exec("cd /tmp/thousands && ls | wc -l && cat 1499")["stdout"] == "1500\n1499"
+
+
+def test_content_that_looks_like_a_boundary_is_content(module_sandbox):
+    data = b"\r\n--bx\r\n--b-\r\n--b!" * 3
+    reply = post_form(module_sandbox, form(('name="file"; filename="/tmp/alike"', data)))
+    assert reply.status_code == 200, reply.text
+    assert ask(module_sandbox, "GET", "/files", params={"path": "/tmp/alike"}).content == data
+
+
 def test_a_form_without_end_stops_with_its_client(module_sandbox):
     box = module_sandbox
     with connect(box) as s:

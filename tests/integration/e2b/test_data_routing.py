@@ -42,6 +42,14 @@ def test_ports_that_are_none(daemon, module_sandbox, port):
     assert reply.status_code == 400 and "E2b-Sandbox-Port" in reply.json()["message"]
 
 
+@pytest.mark.parametrize("label", ["0-{}", "65536-{}", "99999999999999999999-{}", "49983-"])
+def test_hosts_whose_port_or_id_is_none(daemon, module_sandbox, label):
+    """They are nobody's: not the control plane, whose /health would say that all is well."""
+    host = label.format(module_sandbox.id) + f".localhost:{daemon.port}"
+    reply = requests.get(daemon.url + "/health", headers={"Host": host}, timeout=60)
+    assert reply.status_code == 400 and reply.json()["code"] == 400 and "port" in reply.json()["message"]
+
+
 @pytest.mark.parametrize("sandbox_id", ["", "../x", "I0000000000000000000A", "a b", "a/b", "x" * 64, "é".encode().decode("latin-1")])
 def test_ids_that_are_none(daemon, sandbox_id):
     reply = requests.get(daemon.url + "/health", headers={"E2b-Sandbox-Id": sandbox_id, "E2b-Sandbox-Port": str(ENVD)}, timeout=60)
