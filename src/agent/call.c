@@ -1,5 +1,6 @@
-/* call.c - the Connect protocol as a server sees it. What is refused, and how, follows what E2B's
- * envd was observed to answer (docs/protocols/e2b.md). Runs on the fiber of the connection. */
+/* call.c - the Connect protocol as a server sees it: JSON inside, and the binary codec translated
+ * at the edge. What is refused, and how, follows what E2B's envd was observed to answer
+ * (docs/protocols/e2b.md). Runs on the fiber of the connection. */
 #include "agent/call.h"
 
 #include <stdarg.h>
@@ -10,11 +11,14 @@
 #include "agent/gunzip.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "wire/envd/proto.h"
 
 enum { INFLATE_STEP = 64 * 1024, GZIP_MIN = 1024, GZIP_STEP = 64 * 1024 };
 
-static const char unary_accepts[] = ENVD_UNARY_TYPE ", " ENVD_UNARY_TYPE "; charset=utf-8";
-static const char stream_accepts[] = ENVD_STREAM_TYPE ", " ENVD_STREAM_TYPE "; charset=utf-8";
+static const char unary_accepts[] =
+    ENVD_UNARY_TYPE ", " ENVD_UNARY_TYPE "; charset=utf-8, " ENVD_UNARY_PROTO_TYPE;
+static const char stream_accepts[] =
+    ENVD_STREAM_TYPE ", " ENVD_STREAM_TYPE "; charset=utf-8, " ENVD_STREAM_PROTO_TYPE;
 
 enum rpc_code call_fail(struct call *c, enum rpc_code code, const char *fmt, ...)
 {
@@ -195,14 +199,34 @@ static enum rpc_code open_envelope(struct call *c)
     return call_open(c, &e);
 }
 
+static enum rpc_code read_binary(struct call *c, const struct json_table *table)
+{
+    smx_buf_reset(&c->text);
+    if (envd_proto_read(table, c->msg.p, c->msg.n, &c->text, &c->err) < 0) {
+        smx_err_wrap(&c->err, -SMX_E_INVALID, "unmarshal message");
+        return call_error(c);
+    }
+    if (c->text.failed)
+        return call_fail(c, RPC_RESOURCE_EXHAUSTED, "a message is too large");
+    c->msg = (struct smx_view){ c->text.data, c->text.len };
+    return RPC_OK;
+}
+
 enum rpc_code call_decode(struct call *c, const struct json_table *table, void *ret)
 {
+    enum rpc_code code = c->binary ? read_binary(c, table) : RPC_OK;
     int r;
 
+    if (code != RPC_OK)
+        return code;
     if (c->msg.n == 0)
         return call_fail(c, RPC_INVALID_ARGUMENT,
             "unmarshal message: zero-length payload is not a valid JSON object");
     r = json_decode(table, c->msg.p, c->msg.n, ret, &c->err);
+    if (r == 0 && c->binary) { /* a stream may live long */
+        smx_buf_done(&c->text);
+        c->msg = (struct smx_view){ "", 0 };
+    }
     if (r == 0)
         return RPC_OK;
     smx_err_wrap(&c->err, r, "unmarshal message");
@@ -257,13 +281,13 @@ static void reply_unsupported_type(struct http_exchange *x, const char *accepts)
 }
 
 /* Who asks for gzip and nothing else gets it where it is worth something. */
-static bool reply_gzip(struct call *c)
+static bool reply_gzip(struct call *c, const char *type)
 {
     SMX_CLEANUP(smx_buf_done) struct smx_buf packed = { 0 };
     SMX_CLEANUP(gzip_freep) struct gzip *z = NULL;
     int r = 0;
 
-    if (c->out.len < GZIP_MIN || c->out_type ||
+    if (c->out.len < GZIP_MIN ||
         coding_choose(http_field(c->x, "Accept-Encoding")) != CODING_GZIP ||
         gzip_new(&z, /* err= */ NULL) < 0)
         return false;
@@ -276,7 +300,7 @@ static bool reply_gzip(struct call *c)
     if (r < 0)
         return false;
     http_add_field(c->x, "Content-Encoding", "gzip");
-    http_reply(c->x, 200, ENVD_UNARY_TYPE, packed.data, packed.len);
+    http_reply(c->x, 200, type, packed.data, packed.len);
     return true;
 }
 
@@ -291,6 +315,39 @@ static enum rpc_code read_deadline(struct call *c)
     if (ms > 0)
         c->deadline_ns = smx_deadline_in_ms(ms);
     return RPC_OK;
+}
+
+static const struct json_table *reply_table(const struct call *c)
+{
+    return c->reply ? c->reply : &envd_empty_table;
+}
+
+/* c->out from JSON to the binary form. */
+static enum rpc_code make_binary(struct call *c)
+{
+    struct smx_buf json = c->out;
+    int r = 0;
+
+    smx_buf_init(&c->out, SMX_AGENT_LIST_REPLY_MAX);
+    if (json.len > 0)
+        r = envd_proto_append(&c->out, reply_table(c), json.data, json.len, &c->err);
+    smx_buf_done(&json);
+    if (r == -SMX_E_TOO_LARGE)
+        return call_fail(c, RPC_RESOURCE_EXHAUSTED, "the reply is too long for the binary codec");
+    return r < 0 ? RPC_RESOURCE_EXHAUSTED : RPC_OK;
+}
+
+static void reply_message(struct call *c)
+{
+    const char *type = c->binary ? ENVD_UNARY_PROTO_TYPE : ENVD_UNARY_TYPE;
+    const char *empty = c->binary ? "" : "{}";
+
+    if (c->out_type)
+        http_reply(c->x, 200, c->out_type, c->out.data ? c->out.data : "", c->out.len);
+    else if (c->out.len == 0)
+        http_reply(c->x, 200, type, empty, strlen(empty));
+    else if (!reply_gzip(c, type))
+        http_reply(c->x, 200, type, c->out.data, c->out.len);
 }
 
 static void run_unary(struct call *c, const struct call_route *route)
@@ -310,14 +367,12 @@ static void run_unary(struct call *c, const struct call_route *route)
     if (code == RPC_OK && smx_buf_check(&c->out, &c->err) < 0)
         code = RPC_RESOURCE_EXHAUSTED;
     smx_buf_done(&c->in);
+    if (code == RPC_OK && c->binary && !c->out_type)
+        code = make_binary(c);
     if (code != RPC_OK)
         reply_error(c, code);
-    else if (c->out_type)
-        http_reply(c->x, 200, c->out_type, c->out.data ? c->out.data : "", c->out.len);
-    else if (c->out.len == 0)
-        http_reply(c->x, 200, ENVD_UNARY_TYPE, "{}", 2);
-    else if (!reply_gzip(c))
-        http_reply(c->x, 200, ENVD_UNARY_TYPE, c->out.data, c->out.len);
+    else
+        reply_message(c);
     smx_buf_done(&c->out);
 }
 
@@ -358,37 +413,99 @@ void call_run(struct agent *a, struct http_exchange *x, const struct call_route 
 {
     struct smx_view type = http_field(x, "Content-Type");
     bool stream = route->stream || route->client_stream;
-    struct call c = { .agent = a, .x = x };
+    struct call c = { .agent = a, .x = x, .reply = route->reply };
 
-    if (!type.p || !type_is(type, stream ? ENVD_STREAM_TYPE : ENVD_UNARY_TYPE)) {
+    c.binary =
+        type.p && smx_view_ieq(type, stream ? ENVD_STREAM_PROTO_TYPE : ENVD_UNARY_PROTO_TYPE);
+    if (!c.binary && (!type.p || !type_is(type, stream ? ENVD_STREAM_TYPE : ENVD_UNARY_TYPE))) {
         reply_unsupported_type(x, stream ? stream_accepts : unary_accepts);
         return;
     }
     smx_buf_init(&c.in, SMX_RPC_ENVELOPE_MAX + RPC_HEAD);
     smx_buf_init(&c.plain, SMX_RPC_ENVELOPE_MAX + INFLATE_STEP);
+    smx_buf_init(&c.text, SMX_RPC_ENVELOPE_MAX);
     if (stream)
         run_stream(&c, route);
     else
         run_unary(&c, route);
     smx_buf_done(&c.plain);
+    smx_buf_done(&c.text);
+}
+
+/* Envelopes as they go out; the end of a stream is JSON in both codecs. */
+static int binary_envelopes(struct call *c, const char *data, size_t n, struct smx_buf *out)
+{
+    struct rpc_envelope e;
+    ptrdiff_t used;
+    int r = 0;
+
+    while (r == 0 && n > 0) {
+        size_t start;
+
+        used = rpc_parse(data, n, &e, &c->err);
+        if (used <= 0)
+            return -SMX_E_INTERNAL;
+        start = rpc_begin(out, e.flags);
+        if (e.flags & RPC_FLAG_END)
+            smx_buf_append(out, e.data, e.n);
+        else
+            r = envd_proto_append(out, reply_table(c), e.data, e.n, &c->err);
+        rpc_end(out, start);
+        data += used;
+        n -= (size_t)used;
+    }
+    return r < 0 ? r : smx_buf_check(out, &c->err);
+}
+
+/* How the three parts of a stream are sent: its first, more, and its last bytes. */
+typedef int(send_fn)(struct call *c, const void *data, size_t n);
+
+static int send_first(struct call *c, const void *data, size_t n)
+{
+    char type[64];
+
+    smx_view_copy(type, sizeof type, http_field(c->x, "Content-Type"));
+    return http_start_with(c->x, 200, type, HTTP_CHUNKED, data, n);
+}
+
+static int send_more(struct call *c, const void *data, size_t n)
+{
+    return http_write(c->x, data, n);
+}
+
+static int send_last(struct call *c, const void *data, size_t n)
+{
+    return http_finish_with(c->x, data, n);
+}
+
+static int send_envelopes(struct call *c, send_fn *send, const char *data, size_t n)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf out = { 0 };
+    int r;
+
+    if (!c->binary)
+        return send(c, data, n);
+    smx_buf_init(&out, SMX_RPC_ENVELOPE_MAX + INFLATE_STEP);
+    r = binary_envelopes(c, data, n, &out);
+    return r < 0 ? r : send(c, out.data, out.len);
 }
 
 int call_stream_begin(struct call *c, const struct smx_buf *first)
 {
-    struct smx_view type = http_field(c->x, "Content-Type");
-    char text[64];
+    return first->failed ? -SMX_E_NO_MEMORY
+                         : send_envelopes(c, send_first, first->data, first->len);
+}
 
-    smx_view_copy(text, sizeof text, type);
-    if (first->failed)
-        return -SMX_E_NO_MEMORY;
-    return http_start_with(c->x, 200, text, HTTP_CHUNKED, first->data, first->len);
+int call_stream_write(struct call *c, const char *data, size_t n)
+{
+    return send_envelopes(c, send_more, data, n);
 }
 
 void call_stream_finish(
     struct call *c, struct smx_buf *out, enum rpc_code code, const char *message)
 {
     rpc_append_end(out, code, message);
-    if (out->failed || http_finish_with(c->x, out->data, out->len) < 0)
+    if (out->failed || send_envelopes(c, send_last, out->data, out->len) < 0)
         http_abort(c->x);
 }
 

@@ -1,4 +1,4 @@
-/* call.h - one RPC of the Connect protocol over HTTP/1.1, JSON codec: checks of type, version and
+/* call.h - one RPC of the Connect protocol over HTTP/1.1, both codecs: checks of type, version and
  * encoding, the request's message, the user, and how replies and errors are written. Unary errors
  * are an HTTP status and a JSON body; errors of streams stand in the end envelope of a 200. */
 #ifndef SMX_AGENT_CALL_H
@@ -14,10 +14,13 @@ struct call {
     struct smx_buf plain; /* a message of it that was compressed */
     struct smx_view msg;  /* its only message, inside in or plain */
     bool gzip;            /* the request's messages may be compressed */
-    uint64_t deadline_ns; /* Connect-Timeout-Ms of a unary call; SMX_FOREVER: none */
-    struct smx_buf out;   /* unary: the reply's message */
-    const char *out_type; /* of it; NULL: JSON */
-    struct smx_err err;   /* err.msg goes to the client */
+    bool binary;          /* messages are protobuf on the wire; here they are JSON all the same */
+    const struct json_table *reply; /* its messages; NULL: without fields */
+    struct smx_buf text;            /* binary: the request's message as JSON */
+    uint64_t deadline_ns;           /* Connect-Timeout-Ms of a unary call; SMX_FOREVER: none */
+    struct smx_buf out;             /* unary: the reply's message */
+    const char *out_type;           /* of it; NULL: JSON */
+    struct smx_err err;             /* err.msg goes to the client */
 };
 
 /* A unary call appends its reply to c->out; a stream replies by itself through call_stream_*. Both
@@ -28,8 +31,9 @@ typedef enum rpc_code(call_fn)(struct call *c);
 struct call_route {
     const char *path;
     call_fn *fn;
-    bool stream;        /* server stream: enveloped, one message in */
-    bool client_stream; /* the handler reads the envelopes itself */
+    bool stream;                    /* server stream: enveloped, one message in */
+    bool client_stream;             /* the handler reads the envelopes itself */
+    const struct json_table *reply; /* its messages; NULL: without fields */
 };
 void call_run(struct agent *a, struct http_exchange *x, const struct call_route *route);
 
@@ -37,7 +41,7 @@ void call_run(struct agent *a, struct http_exchange *x, const struct call_route 
 enum rpc_code call_fail(struct call *c, enum rpc_code code, const char *fmt, ...) SMX_PRINTF(3, 4);
 /* Keeps c->err and returns the code that it means. */
 enum rpc_code call_error(const struct call *c);
-/* Decodes c->msg. */
+/* Decodes c->msg, which is JSON from then on. */
 enum rpc_code call_decode(struct call *c, const struct json_table *table, void *ret);
 /* Opens an envelope: c->msg is its message, inflated if it is compressed. */
 enum rpc_code call_open(struct call *c, const struct rpc_envelope *e);
@@ -51,6 +55,8 @@ int call_field_u64(const struct http_exchange *x, const char *name, uint64_t max
 /* [parks] begins the stream's reply (200, the request's own content type) with its first envelopes,
  * in one write. */
 int call_stream_begin(struct call *c, const struct smx_buf *first);
+/* [parks] envelopes of the stream, in the codec of the client. */
+int call_stream_write(struct call *c, const char *data, size_t n);
 /* [parks] what out holds (envelopes, or nothing), the end envelope and the end of the reply, in one
  * write. */
 void call_stream_finish(

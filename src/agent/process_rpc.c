@@ -97,7 +97,7 @@ static int send_keepalive(struct stream *s)
 
     smx_buf_init(&out, EVENT_MAX);
     append_event(&out, fill_keepalive, s->listener.process);
-    r = out.failed ? -SMX_E_NO_MEMORY : http_write(s->call->x, out.data, out.len);
+    r = out.failed ? -SMX_E_NO_MEMORY : call_stream_write(s->call, out.data, out.len);
     smx_buf_done(&out);
     stream_clock_sent(&s->clock);
     return r;
@@ -124,7 +124,7 @@ static enum step send_step(struct stream *s)
 
     io_event_clear(&l->wake);
     if (l->sent != p->chunk_number) {
-        r = http_write(s->call->x, p->chunk.data, p->chunk.len);
+        r = call_stream_write(s->call, p->chunk.data, p->chunk.len);
         process_chunk_sent(l);
         stream_clock_sent(&s->clock);
         return r < 0 ? STEP_GONE : STEP_AGAIN;

@@ -80,7 +80,7 @@ static int flush(struct watch_stream *s)
     if (s->out.failed)
         return smx_err_oom(&s->call->err);
     if (s->out.len > 0)
-        r = http_write(s->call->x, s->out.data, s->out.len);
+        r = call_stream_write(s->call, s->out.data, s->out.len);
     smx_buf_done(&s->out);
     return r;
 }

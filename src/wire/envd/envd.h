@@ -1,7 +1,7 @@
 /* envd.h - the messages of the envd protocol (process.Process, filesystem.Filesystem, /init,
  * /metrics) as tables, read by the agent that serves them and by the clients that call them. No
- * I/O. JSON codec only: proto3 rules (lowerCamelCase out, snake_case accepted, unknown fields
- * skipped, zero values left out, 64-bit integers as strings).
+ * I/O. They are of the JSON codec (proto.h: the binary one), by proto3's rules: lowerCamelCase out,
+ * snake_case accepted, unknown fields skipped, zero values left out, 64-bit integers as strings.
  *
  * Structs are filled by json_decode() and freed by json_free() with the table of the same name:
  * struct envd_start_request <-> envd_start_request_table. Source: docs/protocols/e2b.md. */

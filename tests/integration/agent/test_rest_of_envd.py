@@ -317,8 +317,8 @@ def test_recursion_is_bounded(agent, depth, ok):
 # --- what is not served, and says so
 
 
-@pytest.mark.parametrize("kind", ["application/proto", "application/grpc-web+json", "application/connect+proto"])
-def test_other_codecs(agent, kind):
+@pytest.mark.parametrize("kind", ["application/grpc", "application/grpc-web+json", "application/grpc-web+proto"])
+def test_other_protocols(agent, kind):
     for path in (LIST, START):
         status, headers, body = agent.request("POST", path, b"", {"Content-Type": kind})
         assert (status, body) == (415, b"") and "json" in headers["accept-post"]

@@ -11,14 +11,15 @@ def post(agent, path, body, **headers):
     return agent.request("POST", path, body, {k.replace("_", "-"): v for k, v in headers.items()})
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/connect+proto", "application/proto",
-                                  "application/grpc", "application/connect+jsonx", ""])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/proto", "application/grpc",
+                                  "application/connect+jsonx", "application/connect+proto; charset=utf-8", ""])
 def test_start_wrong_content_type(agent, kind):
     status, headers, body = post(agent, START, b"{}", Content_Type=kind)
     assert status == 415 and body == b"" and "application/connect+json" in headers["accept-post"]
 
 
-@pytest.mark.parametrize("kind", ["application/connect+json", "text/plain", "application/proto", "application/jsonp"])
+@pytest.mark.parametrize("kind", ["application/connect+json", "text/plain", "application/connect+proto", "application/jsonp",
+                                  "application/protobuf"])
 def test_list_wrong_content_type(agent, kind):
     status, headers, body = post(agent, LIST, b"{}", Content_Type=kind)
     assert status == 415 and body == b"" and "application/json" in headers["accept-post"]
