@@ -28,14 +28,16 @@ struct options {
     int fd;           /* inherited listening socket, or -1 */
     const char *path; /* socket to make, or NULL */
     int score_fd;     /* inherited: our oom_score_adj; -1: opened by us */
+    bool wait;        /* for a byte on standard input before anybody is served */
 };
 
 static void usage(FILE *out)
 {
     fputs(
-        "usage: sandmux-agent [--listen-fd N | --listen PATH] [--score-fd N]\n\n"
+        "usage: sandmux-agent [--listen-fd N | --listen PATH] [--score-fd N] [--wait]\n\n"
         "Serves the envd protocol on a unix socket: the inherited descriptor N (default 3), or a\n"
-        "new socket at PATH. --score-fd: an inherited /proc/self/oom_score_adj.\n",
+        "new socket at PATH. --score-fd: an inherited /proc/self/oom_score_adj. --wait: serves once\n"
+        "a byte comes on standard input, and ends when that is closed before.\n",
         out);
 }
 
@@ -44,8 +46,8 @@ static int parse_options(int argc, char **argv, struct options *ret)
 {
     static const struct option longs[] = { { "listen-fd", required_argument, NULL, 'f' },
         { "listen", required_argument, NULL, 'l' }, { "score-fd", required_argument, NULL, 's' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' },
-        { NULL, 0, NULL, 0 } };
+        { "wait", no_argument, NULL, 'w' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
     uint64_t n;
     int c;
 
@@ -61,6 +63,9 @@ static int parse_options(int argc, char **argv, struct options *ret)
         case 'l':
             ret->path = optarg;
             ret->fd = -1;
+            break;
+        case 'w':
+            ret->wait = true;
             break;
         case 'h':
             usage(stdout);
@@ -178,6 +183,22 @@ struct boot {
     int result;
 };
 
+/* Made ahead of time: everything is in place, and the whole process blocks here until somebody has
+ * a use for it. False: there will be nobody. */
+static bool await_use(struct agent *a)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    bool used;
+    char c;
+
+    users_refresh(&a->users);
+    used = smx_read_full(0, &c, 1) == 1;
+    if (null >= 0)
+        dup2(null, 0);
+    smx_close(null);
+    return used;
+}
+
 /* Descriptors join the loop on a fiber. */
 static void boot(void *arg)
 {
@@ -185,6 +206,10 @@ static void boot(void *arg)
     struct smx_err err = { 0 };
 
     b->result = start(b->agent, b->options, &err);
+    if (b->result == 0 && b->options->wait && !await_use(b->agent)) {
+        io_loop_stop(b->agent->loop);
+        return;
+    }
     if (b->result == 0 && getpid() != 1)
         b->result = io_fiber_spawn(
             b->agent->loop, "terminator", terminator, b->agent, /* ret_fiber= */ NULL, &err);

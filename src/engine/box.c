@@ -86,7 +86,7 @@ static int box_open(struct box *b, int *ret_fd, struct smx_err *err)
     return 0;
 }
 
-static int box_record(struct box *b, struct smx_err *err)
+int box_record(struct box *b, struct smx_err *err)
 {
     SMX_CLEANUP(smx_closep) int fd = -1;
     int r = box_open(b, &fd, err);
@@ -147,7 +147,7 @@ void box_kill(struct box *b, enum engine_reason reason)
         return;
     hold_root(b);
     pidfd_send_signal(b->pidfd, SIGKILL, NULL, 0);
-    cgroup_kill(&b->e->cgroups, b->m.id);
+    cgroup_kill(&b->e->cgroups, box_group(b));
 }
 
 /* [parks] The control groups are empty a moment after pid 1 has ended. */
@@ -156,8 +156,8 @@ static int remove_groups(struct box *b, struct smx_err *err)
     uint64_t deadline = smx_deadline_in_ms(GROUP_TIMEOUT_MS), step_ms = 1;
     int r;
 
-    while ((r = cgroup_remove(&b->e->cgroups, b->m.id)) < 0 && smx_now_ns() < deadline) {
-        cgroup_kill(&b->e->cgroups, b->m.id);
+    while ((r = cgroup_remove(&b->e->cgroups, box_group(b))) < 0 && smx_now_ns() < deadline) {
+        cgroup_kill(&b->e->cgroups, box_group(b));
         if (io_sleep_until(smx_deadline_in_ms(step_ms)) < 0)
             break;
         step_ms = SMX_MIN(step_ms * 2, UINT64_C(100));
@@ -171,7 +171,7 @@ static enum engine_reason reason_of_end(struct box *b)
         return b->why;
     if (b->exit_code == CLD_EXITED)
         return ENGINE_REASON_EXITED;
-    if (cgroup_ooms(&b->e->cgroups, b->m.id) > b->ooms_told)
+    if (cgroup_ooms(&b->e->cgroups, box_group(b)) > b->ooms_told)
         return ENGINE_REASON_OOM;
     return b->ours ? ENGINE_REASON_KILLED : ENGINE_REASON_LOST;
 }
@@ -339,7 +339,7 @@ static int fit(const char *what, uint64_t *value, uint64_t fallback, uint64_t le
     return 0;
 }
 
-static int fit_resources(struct engine *e, struct engine_resources *r, struct smx_err *err)
+int fit_resources(struct engine *e, struct engine_resources *r, struct smx_err *err)
 {
     const struct engine_resources *d = &e->cfg.defaults;
     int x;
@@ -354,7 +354,7 @@ static int fit_resources(struct engine *e, struct engine_resources *r, struct sm
     return x;
 }
 
-static struct box *box_new(struct engine *e)
+struct box *box_new(struct engine *e)
 {
     struct box *b = smx_alloc(sizeof *b);
 
@@ -362,7 +362,8 @@ static struct box *box_new(struct engine *e)
         return NULL;
     b->e = e;
     b->refs = 1;
-    b->pidfd = b->root_fd = -1;
+    b->pidfd = b->root_fd = b->wait_fd = -1;
+    b->room = (struct room)ROOM_NONE;
     b->m.slot = -1;
     io_sem_init(&b->lock, 1);
     io_event_init(&b->ended);
@@ -445,10 +446,12 @@ static int build(struct box *b, const bool *gone, struct smx_err *err)
         forget(b);
         return r;
     }
-    r = *gone ? smx_err_set(err, SMX_E_CANCELLED, "who asked for it is gone")
-              : room_take(b, &room, err);
-    if (r == 0)
-        r = box_spawn(b, &room, err);
+    r = *gone ? smx_err_set(err, SMX_E_CANCELLED, "who asked for it is gone") : ready_adopt(b, err);
+    if (r == 0) {
+        r = room_take(b, &room, err);
+        if (r == 0)
+            r = box_spawn(b, &room, err);
+    }
     if (r < 0) {
         io_shield_begin();
         remove_directory(b, NULL);
@@ -456,7 +459,7 @@ static int build(struct box *b, const bool *gone, struct smx_err *err)
         forget(b);
     }
     end_turn(b->e);
-    return r;
+    return SMX_MIN(r, 0);
 }
 
 int box_create(struct engine *e, const struct engine_request *req, const bool *gone,
@@ -538,12 +541,12 @@ int box_start(struct box *b, const struct engine_request *req, struct smx_err *e
 static void ask_to_end(struct box *b, uint64_t grace_ms)
 {
     uint64_t deadline = smx_deadline_in_ms(grace_ms);
-    int left = cgroup_signal(&b->e->cgroups, b->m.id, SIGTERM, (pid_t)b->m.pid);
+    int left = cgroup_signal(&b->e->cgroups, box_group(b), SIGTERM, (pid_t)b->m.pid);
 
     while (left > 0 && smx_now_ns() < deadline && box_alive(b)) {
         if (io_sleep_until(smx_deadline_in_ms(STOP_LOOK_MS)) < 0)
             return;
-        left = cgroup_signal(&b->e->cgroups, b->m.id, 0, (pid_t)b->m.pid);
+        left = cgroup_signal(&b->e->cgroups, box_group(b), 0, (pid_t)b->m.pid);
     }
 }
 
@@ -555,7 +558,7 @@ int box_stop(struct box *b, uint64_t grace_ms, struct smx_err *err)
     if (r < 0)
         return r;
     if (b->m.state == ENGINE_STATE_PAUSED)
-        cgroup_freeze(&b->e->cgroups, b->m.id, /* on= */ false, NULL);
+        cgroup_freeze(&b->e->cgroups, box_group(b), /* on= */ false, NULL);
     b->m.state = ENGINE_STATE_STOPPING;
     if (grace_ms > 0)
         ask_to_end(b, grace_ms);
@@ -570,7 +573,7 @@ static int await_frozen(struct box *b, struct smx_err *err)
     uint64_t deadline = smx_deadline_in_ms(FREEZE_TIMEOUT_MS), step = SMX_NS_PER_MS / 5;
     int r;
 
-    while ((r = cgroup_frozen(&b->e->cgroups, b->m.id)) == 0) {
+    while ((r = cgroup_frozen(&b->e->cgroups, box_group(b))) == 0) {
         if (smx_now_ns() > deadline)
             return smx_err_set(err, SMX_E_TIMEOUT, "sandbox '%s' does not freeze", b->m.id);
         if (io_sleep_until(smx_now_ns() + step) < 0)
@@ -587,11 +590,11 @@ int box_pause(struct box *b, struct smx_err *err)
 
     if (r < 0)
         return r;
-    r = cgroup_freeze(&b->e->cgroups, b->m.id, /* on= */ true, err);
+    r = cgroup_freeze(&b->e->cgroups, box_group(b), /* on= */ true, err);
     if (r == 0)
         r = await_frozen(b, err);
     if (r < 0) {
-        cgroup_freeze(&b->e->cgroups, b->m.id, /* on= */ false, NULL);
+        cgroup_freeze(&b->e->cgroups, box_group(b), /* on= */ false, NULL);
         return r;
     }
     b->m.state = ENGINE_STATE_PAUSED;
@@ -604,7 +607,7 @@ int box_resume(struct box *b, struct smx_err *err)
     int r = box_lock(b, BIT(PAUSED), "resuming", &locked, err);
 
     if (r == 0)
-        r = cgroup_freeze(&b->e->cgroups, b->m.id, /* on= */ false, err);
+        r = cgroup_freeze(&b->e->cgroups, box_group(b), /* on= */ false, err);
     if (r < 0)
         return r;
     b->m.state = ENGINE_STATE_RUNNING;
@@ -655,7 +658,7 @@ void box_info(const struct box *b, struct engine_sandbox *ret)
     if (m->has_deadline && m->deadline_ns > now)
         ret->deadline_ms = (m->deadline_ns - now) / SMX_NS_PER_MS;
     if (box_alive(b))
-        ret->ooms = cgroup_ooms(&b->e->cgroups, m->id);
+        ret->ooms = cgroup_ooms(&b->e->cgroups, box_group(b));
 }
 
 /* Loopback traffic: received and sent are the same packets. */
@@ -688,7 +691,7 @@ int box_stats(struct box *b, bool brief, struct engine_stats *ret, struct smx_er
     if (r < 0)
         return r;
     if (box_alive(b)) {
-        cgroup_stats(&b->e->cgroups, b->m.id, &st);
+        cgroup_stats(&b->e->cgroups, box_group(b), &st);
         net_stats(b, &st);
     }
     *ret = st;

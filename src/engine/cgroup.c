@@ -536,7 +536,8 @@ void cgroup_each(struct cgroups *cg, cgroup_each_fn *fn, void *arg)
             continue;
         }
         for (struct dirent *de; (de = readdir(d)) != NULL;)
-            if (de->d_type == DT_DIR && smx_id_valid(de->d_name))
+            if (de->d_type == DT_DIR &&
+                (smx_id_valid(de->d_name) || smx_starts(de->d_name, CG_READY)))
                 fn(de->d_name, arg);
         closedir(d);
     }

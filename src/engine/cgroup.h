@@ -21,6 +21,8 @@ enum {
     CG_KILL = 32, /* cgroup.kill */
     CG_HIERARCHIES_MAX = 8,
 };
+/* The groups of what was made ahead of time begin with this, which no id does. */
+#define CG_READY "ready-"
 
 struct cgroup_hierarchy {
     int fd; /* directory sandmux/<instance> */

@@ -181,7 +181,7 @@ static int place_descriptors(const struct child_plan *p, int score_fd, struct sm
             return smx_err_errno(err, errno, "placing descriptors");
     }
     for (int i = 0; i < 3; i++)
-        dup2(null, i);
+        dup2(i == 0 && p->wait_fd >= 0 ? p->wait_fd : null, i);
     dup3(high[1], STATUS_FD, O_CLOEXEC);
     dup3(high[2], AGENT_FD, O_CLOEXEC);
     dup2(high[0], LISTEN_FD);
@@ -192,13 +192,13 @@ static int place_descriptors(const struct child_plan *p, int score_fd, struct sm
     return 0;
 }
 
-static int run_agent(struct smx_err *err)
+static int run_agent(const struct child_plan *p, struct smx_err *err)
 {
     static char name[] = "sandmux-agent", listen[] = "--listen-fd", three[] = "3";
-    static char score[] = "--score-fd", five[] = "5";
+    static char score[] = "--score-fd", five[] = "5", wait[] = "--wait";
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     static char lang[] = "LANG=C.UTF-8";
-    char *const argv[] = { name, listen, three, score, five, NULL };
+    char *const argv[] = { name, listen, three, score, five, p->wait_fd >= 0 ? wait : NULL, NULL };
     char *const envp[] = { path, lang, NULL };
 
     execveat(AGENT_FD, "", argv, envp, AT_EMPTY_PATH);
@@ -229,7 +229,7 @@ static int become_sandbox(const struct child_plan *p, int *status_fd, struct smx
         return r;
     *status_fd = STATUS_FD;
     r = seccomp_filter_load(p->seccomp, err);
-    return r < 0 ? r : run_agent(err);
+    return r < 0 ? r : run_agent(p, err);
 }
 
 static int highest_needed(const struct child_plan *p)
@@ -239,7 +239,7 @@ static int highest_needed(const struct child_plan *p)
 
     for (unsigned i = 0; i < ROOM_FDS; i++)
         most = SMX_MAX(most, p->room.fds[i]);
-    return most;
+    return SMX_MAX(most, p->wait_fd);
 }
 
 /* The child begins with the engine's own table of descriptors and takes a copy of the low part:

@@ -19,6 +19,7 @@ struct child_plan {
      * the agent (end of file). */
     int status_fd;
     int engine_fd; /* the other end */
+    int wait_fd;   /* the agent serves once a byte comes here; -1: at once */
 };
 
 /* Runs in the child (CLONE_NEWPID, no shared memory); never returns. */

@@ -201,7 +201,7 @@ static void tell_ooms(struct engine *e)
     size_t pos = 0;
 
     while ((b = smx_map_next(&e->boxes, &pos)) != NULL) {
-        uint64_t n = box_alive(b) ? cgroup_ooms(&e->cgroups, b->m.id) : 0;
+        uint64_t n = box_alive(b) ? cgroup_ooms(&e->cgroups, box_group(b)) : 0;
 
         if (n > b->ooms_told) {
             b->ooms_told = n;

@@ -23,10 +23,21 @@ struct engine_config {
     uint64_t gateway_fd; /* 0: none yet */
     struct engine_resources defaults;
     uint64_t rooms;       /* made ahead of time, at most ROOMS_MAX */
+    uint64_t ready;       /* of them with an agent, at most READY_MAX and half of the rooms */
     uint64_t reserve_mib; /* what the host keeps at most; also never more than 10 % */
 };
 
 struct gateway;
+struct box;
+
+enum { READY_MAX = 16 };
+
+/* See ready.c. */
+struct ready {
+    struct box *v[READY_MAX];
+    unsigned n;
+    struct box *making; /* NULL: none */
+};
 
 struct engine {
     struct engine_config cfg;
@@ -34,13 +45,14 @@ struct engine {
     int state_fd, boxes_fd, trash_fd, templates_fd, pool_fd, mnt_fd;
     int lock_fd;
     int agent_fd;
-    int netns_fd; /* the host's own */
+    int netns_fd, uts_fd; /* the host's own */
     char boot_id[BOOT_ID_SIZE];
     bool idmap_usr;
     struct cgroups cgroups;
     struct slots slots;
     struct userns_pool userns;
     struct rooms rooms;
+    struct ready ready;
     struct seccomp_filter seccomp;
     struct template base;
     struct hands hands;
@@ -81,12 +93,27 @@ struct box {
     uint64_t ooms_told;
     uint64_t disk_bytes, disk_last, disk_allowed;
     uint64_t next_look_ns, looked_ns;
+    /* Of what was made ahead of time and is no sandbox yet; m.id is the name of its groups. */
+    bool waits;
+    int wait_fd; /* -1 */
+    struct room room;
 };
+
+/* The name of its control groups. */
+static inline const char *box_group(const struct box *b)
+{
+    return b->m.group ? b->m.group : b->m.id;
+}
 
 struct box *box_find(struct engine *e, const char *id); /* borrowed, or NULL */
 struct box *box_ref(struct box *b);
 void box_unref(struct box *b);
 SMX_DEFINE_CLEANUP(struct box, box_unref)
+/* One that nobody knows yet; NULL without memory. */
+struct box *box_new(struct engine *e);
+/* Fills in the defaults, and refuses what the host has not got. */
+int fit_resources(struct engine *e, struct engine_resources *r, struct smx_err *err);
+int box_record(struct box *b, struct smx_err *err);
 
 /* All of these park. Each takes the sandbox's lock itself. */
 /* @gone: turns true when nobody waits any more for what has not begun yet. */
@@ -117,6 +144,26 @@ void box_finish_later(struct box *b);
 
 /* Starts pid 1 of a sandbox in a room, which it takes. [parks] */
 int box_spawn(struct box *b, struct room *room, struct smx_err *err);
+/* The same for one that waits, in its own room: as far as all sandboxes are alike. After a failure
+ * its process may be there. [parks] */
+int box_spawn_waiting(struct box *b, struct smx_err *err);
+/* Ends a process that is not to become a sandbox, and gives back what it had and the room. [parks]
+ */
+void box_unspawn(struct box *b, struct room *room);
+
+/* --- ready.c -----------------------------------------------------------------------------------
+ */
+
+/* [parks] Makes one more; 1 when there are enough, or nothing to make one of. */
+int ready_fill(struct engine *e, struct smx_err *err);
+/* Less than half of them. */
+bool ready_few(const struct engine *e);
+/* 1: one that waited is this sandbox now, its record is written; 0: there is none that fits.
+ * [parks] after a failure only. */
+int ready_adopt(struct box *b, struct smx_err *err);
+/* The process of one that waits has ended. */
+void ready_ended(struct box *w);
+void ready_done(struct engine *e);
 
 /* --- rooms.c -----------------------------------------------------------------------------------
  */

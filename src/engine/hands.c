@@ -218,10 +218,15 @@ static int exchange(struct hands *h, struct hand *hand, const struct job *job, i
     struct done *done, struct load *load, struct smx_err *err)
 {
     ssize_t n;
-    int r = hand->pid == 0 ? hand_start(h, hand, err) : 0;
+    bool fresh = hand->pid == 0;
+    int r = fresh ? hand_start(h, hand, err) : 0;
 
     if (r == 0)
         r = io_send_fds(&hand->sock, job, sizeof *job, &fd, fd >= 0 ? 1 : 0, SMX_FOREVER, err);
+    if (r == -SMX_E_CLOSED && !fresh) { /* it had died: nothing was begun */
+        hand_stop(hand);
+        return exchange(h, hand, job, fd, done, load, err);
+    }
     if (r < 0)
         return r;
     load->n = SMX_ARRAY_LEN(load->fds);

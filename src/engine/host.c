@@ -176,15 +176,16 @@ int host_open(struct engine *e, struct smx_err *err)
     if (fchdir(e->state_fd) < 0)
         return smx_err_errno(err, errno, "entering the state directory");
     e->netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (e->netns_fd < 0)
+    e->uts_fd = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
+    if (e->netns_fd < 0 || e->uts_fd < 0)
         return smx_err_errno(err, errno, "opening the host's network namespace");
     return 0;
 }
 
 void host_close(struct engine *e)
 {
-    int fds[] = { e->netns_fd, e->mnt_fd, e->pool_fd, e->templates_fd, e->trash_fd, e->boxes_fd,
-        e->lock_fd, e->state_fd };
+    int fds[] = { e->netns_fd, e->uts_fd, e->mnt_fd, e->pool_fd, e->templates_fd, e->trash_fd,
+        e->boxes_fd, e->lock_fd, e->state_fd };
 
     for (size_t i = 0; i < SMX_ARRAY_LEN(fds); i++)
         smx_close(fds[i]);

@@ -26,7 +26,13 @@
 #endif
 
 enum { REFILL_FAST_MS = 2, REFILL_SLOW_MS = 10, QUIET_NS = 20000000 };
-enum { USERNS_LOW = 16, ROOMS_LOW = 16, ROOMS_DEFAULT_MAX = 128, ROOM_KIB = 190 };
+enum {
+    READY_DEFAULT = 4,
+    USERNS_LOW = 16,
+    ROOMS_LOW = 16,
+    ROOMS_DEFAULT_MAX = 128,
+    ROOM_KIB = 190
+};
 
 /* --- options -----------------------------------------------------------------------------------
  */
@@ -51,6 +57,7 @@ static const struct option_row rows[] = {
     { "disk-mib", 0, AT(defaults.disk_mib), "default of a sandbox" },
     { "pids", 0, AT(defaults.pids), "default of a sandbox: processes and threads" },
     { "rooms", 0, AT(rooms), "kept ready for creates (a thousandth of the memory; 0: none)" },
+    { "ready", 0, AT(ready), "rooms in which an agent waits already (4; at most half of them)" },
     { "reserve-mib", 0, AT(reserve_mib), "disk space that the host keeps (and at most 10 %)" },
 };
 
@@ -101,6 +108,7 @@ static int parse_options(int argc, char **argv, struct engine_config *cfg)
             return 2;
     }
     cfg->rooms = SMX_MIN(cfg->rooms, (uint64_t)ROOMS_MAX);
+    cfg->ready = SMX_MIN(cfg->ready, (uint64_t)READY_MAX);
     if (optind < argc || !cfg->state_dir || !cfg->instance || !cfg->agent_path ||
         cfg->state_dir[0] != '/') {
         usage(stderr);
@@ -165,7 +173,8 @@ static int open_agent(struct engine *e)
 
 static bool is_few(const struct engine *e)
 {
-    return e->rooms.n < SMX_MIN(e->cfg.rooms, (uint64_t)ROOMS_LOW) || e->userns.n < USERNS_LOW;
+    return ready_few(e) || e->rooms.n < SMX_MIN(e->cfg.rooms, (uint64_t)ROOMS_LOW) ||
+           e->userns.n < USERNS_LOW;
 }
 
 /* [parks] Makes one thing ahead of time: a room, or what one is made of when they run out. False
@@ -176,7 +185,9 @@ static bool refill_one(struct engine *e)
 
     if (!is_few(e) && smx_now_ns() - e->asked_ns < QUIET_NS)
         return true; /* later: who asks comes first */
-    r = rooms_fill(e, NULL);
+    r = ready_fill(e, NULL);
+    if (r == 1)
+        r = rooms_fill(e, NULL);
     if (r == 1 && e->skeletons.n <= e->userns.n)
         r = skeletons_fill(&e->skeletons, NULL);
     if (r == 1)
@@ -307,6 +318,7 @@ static void engine_done(struct engine *e)
         box_unref(b);
     }
     hands_done(&e->hands);
+    ready_done(e);
     rooms_done(e);
     userns_pool_done(&e->userns);
     slots_close(&e->slots);
@@ -377,10 +389,12 @@ static void init_engine(struct engine *e)
         .lock_fd = -1,
         .agent_fd = -1,
         .netns_fd = -1,
+        .uts_fd = -1,
         .parent = getppid(),
         .cfg = { .run_dir = "/run/sandmux",
             .defaults = { .cpu_milli = 2000, .memory_mib = 1024, .disk_mib = 5120, .pids = 1024 },
             .rooms = rooms_default(),
+            .ready = READY_DEFAULT,
             .reserve_mib = 10240 } };
     e->cgroups = (struct cgroups){ .unified = -1, .dynmods_fd = -1 };
     e->slots = (struct slots){ .dir_fd = -1, .lock_fd = -1 };

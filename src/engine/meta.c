@@ -39,6 +39,7 @@ static const struct json_field meta_table_fields[] = {
     ROW(pid, JSON_U64, .max = INT32_MAX),
     ROW(start_time, JSON_U64),
     ROW(slot, JSON_I64, .flags = JSON_REQUIRED, .min = -1, .max = INT32_MAX),
+    ROW(group, JSON_STRING, .flags = JSON_OMIT_ZERO),
 };
 JSON_TABLE(meta_table, meta, .lax = true);
 

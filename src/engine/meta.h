@@ -30,6 +30,7 @@ struct meta {
     uint64_t pid; /* 0: no process */
     uint64_t start_time;
     int64_t slot; /* -1: none */
+    char *group;  /* name of its control groups; NULL: its id */
 };
 
 extern const struct json_table meta_table;

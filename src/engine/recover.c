@@ -84,9 +84,9 @@ static int open_process(const struct meta *m)
 static int go_on(struct box *b, int pidfd, struct smx_err *err)
 {
     b->pidfd = pidfd;
-    b->ooms_told = cgroup_ooms(&b->e->cgroups, b->m.id);
-    b->m.state =
-        cgroup_frozen(&b->e->cgroups, b->m.id) == 1 ? ENGINE_STATE_PAUSED : ENGINE_STATE_RUNNING;
+    b->ooms_told = cgroup_ooms(&b->e->cgroups, box_group(b));
+    b->m.state = cgroup_frozen(&b->e->cgroups, box_group(b)) == 1 ? ENGINE_STATE_PAUSED
+                                                                  : ENGINE_STATE_RUNNING;
     io_event_clear(&b->ended);
     return watch_add(b, err);
 }
@@ -94,9 +94,9 @@ static int go_on(struct box *b, int pidfd, struct smx_err *err)
 /* [parks] It ended while no engine was there. */
 static void ended_unseen(struct box *b)
 {
-    bool oom = cgroup_ooms(&b->e->cgroups, b->m.id) > 0;
+    bool oom = cgroup_ooms(&b->e->cgroups, box_group(b)) > 0;
 
-    clear_groups(b->e, b->m.id);
+    clear_groups(b->e, box_group(b));
     if (b->m.state != ENGINE_STATE_STOPPED)
         b->m.reason = oom ? ENGINE_REASON_OOM : ENGINE_REASON_LOST;
     b->m.state = ENGINE_STATE_STOPPED;
@@ -109,7 +109,8 @@ static bool is_whole(const struct meta *m, const char *id)
     return smx_streq(m->id, id) && m->state != ENGINE_STATE_CREATING &&
            m->state != ENGINE_STATE_DELETING && m->state != ENGINE_STATE_GONE &&
            smx_name_valid(m->template) && !strchr(m->generation, '/') && m->generation[0] != '.' &&
-           m->slot < SLOT_COUNT;
+           m->slot < SLOT_COUNT &&
+           (!m->group || (smx_starts(m->group, CG_READY) && smx_name_valid(m->group)));
 }
 
 /* [parks] Takes the meta. */
@@ -202,7 +203,7 @@ static int empty_entry(struct engine *e, const char *name, struct smx_err *err)
 }
 
 struct orphans {
-    struct engine *e;
+    struct smx_map owners; /* by the name of their groups */
     struct smx_buf ids;
 };
 
@@ -210,20 +211,34 @@ static void note_orphan(const char *id, void *arg)
 {
     struct orphans *o = arg;
 
-    if (!box_find(o->e, id))
+    if (!smx_map_get(&o->owners, id))
         smx_buf_append(&o->ids, id, strlen(id) + 1);
+}
+
+static int find_owners(struct engine *e, struct smx_map *owners)
+{
+    struct box *b;
+    size_t pos = 0;
+    int r = 0;
+
+    while (r == 0 && (b = smx_map_next(&e->boxes, &pos)) != NULL)
+        r = smx_map_put(owners, box_group(b), b);
+    return r;
 }
 
 /* [parks] Control groups that belong to no directory. */
 static void clear_orphans(struct engine *e)
 {
-    struct orphans o = { .e = e };
+    struct orphans o;
 
+    smx_map_init(&o.owners);
     smx_buf_init(&o.ids, SIZE_MAX / 2);
-    cgroup_each(&e->cgroups, note_orphan, &o);
+    if (find_owners(e, &o.owners) == 0)
+        cgroup_each(&e->cgroups, note_orphan, &o);
     for (size_t i = 0; i < o.ids.len; i += strlen(o.ids.data + i) + 1)
         clear_groups(e, o.ids.data + i);
     smx_buf_done(&o.ids);
+    smx_map_done(&o.owners);
 }
 
 static bool slot_used(int slot, void *arg)

@@ -98,13 +98,13 @@ int rooms_fill(struct engine *e, struct smx_err *err)
     struct room room = ROOM_NONE;
     int r;
 
-    if (e->rooms.n >= e->cfg.rooms)
+    if (e->rooms.n + e->ready.n >= e->cfg.rooms)
         return 1;
     r = make_in_pool(e, e->cfg.defaults.memory_mib, &room, err);
     if (r < 0)
         return r;
     room_move(&room, ENGINE_HIGH_FD);
-    if (e->rooms.n < e->cfg.rooms)
+    if (e->rooms.n + e->ready.n < e->cfg.rooms)
         e->rooms.v[e->rooms.n++] = room;
     else
         room_drop(e, &room);

@@ -36,6 +36,7 @@ static void start_done(struct start *s)
     smx_close(s->group_fd);
     smx_close(s->box_fd);
     room_close(&s->plan.room);
+    smx_close(s->plan.wait_fd);
 }
 
 static int clone_child(struct box *b, struct start *s, struct smx_err *err)
@@ -145,8 +146,7 @@ static int await_child(struct box *b, struct start *s, struct smx_err *err)
     return r;
 }
 
-/* Ends a child that did not become a sandbox, and what it had. */
-static void undo(struct box *b, struct room *room)
+void box_unspawn(struct box *b, struct room *room)
 {
     struct engine *e = b->e;
 
@@ -156,7 +156,7 @@ static void undo(struct box *b, struct room *room)
         if (b->ended.set || watch_add(b, NULL) == 0)
             io_event_wait(&b->ended, smx_deadline_in_ms(START_TIMEOUT_MS));
     }
-    for (int i = 0; cgroup_remove(&e->cgroups, b->m.id) == -EBUSY && i < 500; i++)
+    for (int i = 0; cgroup_remove(&e->cgroups, box_group(b)) == -EBUSY && i < 500; i++)
         io_sleep_until(smx_deadline_in_ms(2));
     hands_let_go(&e->hands, smx_take_fd(&b->root_fd));
     room_drop(e, room);
@@ -168,7 +168,7 @@ static void undo(struct box *b, struct room *room)
 static int prepare(struct box *b, struct start *s, struct smx_err *err)
 {
     struct engine *e = b->e;
-    int r = cgroup_prepare(&e->cgroups, b->m.id, &s->group_fd, err);
+    int r = cgroup_prepare(&e->cgroups, box_group(b), &s->group_fd, err);
 
     if (r < 0)
         return r;
@@ -189,19 +189,21 @@ static int prepare(struct box *b, struct start *s, struct smx_err *err)
 static int serve_child(struct box *b, struct start *s, struct smx_err *err)
 {
     pid_t pid = (pid_t)b->m.pid;
-    int r = cgroup_add(&b->e->cgroups, b->m.id, &b->m.resources, pid, s->group_fd >= 0, err);
+    int r = cgroup_add(&b->e->cgroups, box_group(b), &b->m.resources, pid, s->group_fd >= 0, err);
 
     if (r < 0)
         return r;
     /* A child that is gone shows in its status. */
     (void)send(s->status[0], "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    b->m.start_time = process_start_time(pid);
+    if (b->waits)
+        return 0;
     r = room_settle(b, &s->plan.room, err);
     if (r < 0)
         return r;
     s->box_fd = openat(b->e->boxes_fd, b->m.id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (s->box_fd < 0)
         return smx_err_errno(err, errno, "opening sandbox '%s'", b->m.id);
-    b->m.start_time = process_start_time(pid);
     return meta_prepare(s->box_fd, &b->m, err);
 }
 
@@ -217,19 +219,42 @@ static int start_child(struct box *b, struct start *s, struct smx_err *err)
         r = serve_child(b, s, err);
     if (r == 0)
         r = await_child(b, s, err);
-    return r == 0 ? meta_commit(s->box_fd, err) : r;
+    return r == 0 && !b->waits ? meta_commit(s->box_fd, err) : r;
 }
 
 int box_spawn(struct box *b, struct room *room, struct smx_err *err)
 {
     SMX_CLEANUP(start_done)
-    struct start s = { .plan.room = *room, .status = { -1, -1 }, .group_fd = -1, .box_fd = -1 };
+    struct start s = {
+        .plan.room = *room, .plan.wait_fd = -1, .status = { -1, -1 }, .group_fd = -1, .box_fd = -1
+    };
     int before = b->m.state, r;
 
     r = start_child(b, &s, err);
     if (r < 0) {
         b->m.state = before;
-        undo(b, &s.plan.room);
+        box_unspawn(b, &s.plan.room);
     }
     return r;
+}
+
+/* The room's directory and range of ids stay the box's; of its descriptors only the process has
+ * need. */
+int box_spawn_waiting(struct box *b, struct smx_err *err)
+{
+    SMX_CLEANUP(start_done)
+    struct start s = {
+        .plan.room = b->room, .plan.wait_fd = -1, .status = { -1, -1 }, .group_fd = -1, .box_fd = -1
+    };
+    int pipe[2];
+
+    for (int i = 0; i < ROOM_FDS; i++)
+        b->room.fds[i] = -1;
+    b->room.userns.fd = -1;
+    if (pipe2(pipe, O_CLOEXEC) < 0)
+        return smx_err_errno(err, errno, "making a pipe");
+    s.plan.wait_fd = pipe[0];
+    b->wait_fd = pipe[1];
+    fd_move(&b->wait_fd, ENGINE_HIGH_FD);
+    return start_child(b, &s, err);
 }

@@ -39,7 +39,10 @@ static void reap(struct box *b)
     }
     watch_remove(b);
     io_event_set(&b->ended);
-    box_finish_later(b);
+    if (b->waits)
+        ready_ended(b);
+    else
+        box_finish_later(b);
 }
 
 static void watch_main(void *arg)

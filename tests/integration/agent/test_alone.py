@@ -75,6 +75,34 @@ def test_options(arguments, code, words):
     assert r.returncode == code and words in r.stdout + r.stderr
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_one_that_waits_serves_after_a_byte_and_ends_without(used):
+    directory = tempfile.mkdtemp(prefix="smx-agent-", dir="/tmp")
+    path = os.path.join(directory, "agent.sock")
+    process = subprocess.Popen([BINARY, "--listen", path, "--wait"], stdin=subprocess.PIPE)
+    try:
+        until(lambda: os.path.exists(path), "it does not listen")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            s.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                s.recv(1)
+            if used:
+                process.stdin.write(b"x")
+            process.stdin.close()
+            s.settimeout(20)
+            if used:
+                assert s.recv(100).startswith(b"HTTP/1.1 204 ")
+                assert os.readlink(f"/proc/{process.pid}/fd/0") == "/dev/null"
+            else:
+                assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(directory)
+
+
 def test_a_listener_that_is_no_socket_is_refused():
     fd = os.open("/dev/null", os.O_RDWR)
     r = subprocess.run([BINARY, "--listen-fd", str(fd)], capture_output=True, text=True, timeout=20, pass_fds=[fd])

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import random
 import shutil
 import signal
@@ -276,7 +277,7 @@ class Engine:
     def force(self):
         """After a failure: takes away what the engine left, so that one failed test does not fail the next."""
         for _ in range(50):
-            for group in map(pathlib.Path, sorted(self.groups(), key=len, reverse=True)):
+            for group in map(pathlib.Path, sorted(self.groups(waiting=True), key=len, reverse=True)):
                 try:
                     if group.name != self.instance:
                         for pid in (group / "cgroup.procs").read_text().split():
@@ -284,7 +285,7 @@ class Engine:
                     group.rmdir()
                 except OSError:
                     pass
-            if not self.groups():
+            if not self.groups(waiting=True):
                 break
             time.sleep(0.05)
         for slot in self.slots():
@@ -292,12 +293,29 @@ class Engine:
 
     # what is on the host
 
-    def groups(self):
+    def owners(self):
+        """Whose control groups have a name of their own: of a sandbox that was made of one that waited."""
+        found = {}
+        for p in (self.state / "sandboxes").iterdir() if self.state.is_dir() else []:
+            try:
+                found[json.loads((p / "meta.json").read_text()).get("group", p.name)] = p.name
+            except OSError:
+                pass
+        return found
+
+    def group_name(self, id):
+        return next(group for group, owner in self.owners().items() if owner == id)
+
+    def waits(self, group):
+        return group.startswith("ready-") and group not in self.owners()
+
+    def groups(self, waiting=False):
+        """Directories of control groups; waiting: also of agents that wait for a sandbox to be asked for."""
         found = []
         for top in [pathlib.Path("/sys/fs/cgroup"), *pathlib.Path("/sys/fs/cgroup").iterdir()]:
             group = top / "sandmux" / self.instance
             if group.is_dir():
-                found += [str(group)] + [str(p) for p in group.iterdir() if p.is_dir()]
+                found += [str(group)] + [str(p) for p in group.iterdir() if p.is_dir() and (waiting or not self.waits(p.name))]
         return found
 
     def slots(self):
@@ -310,8 +328,8 @@ class Engine:
                 pass  # another engine's, gone meanwhile
         return found
 
-    def processes(self):
-        """Processes of sandboxes and helpers that belong to this engine."""
+    def processes(self, waiting=False):
+        """Processes of sandboxes and helpers that belong to this engine; waiting: as with groups()."""
         found = []
         for p in pathlib.Path("/proc").iterdir():
             if not p.name.isdigit() or not alive(p.name):
@@ -320,6 +338,9 @@ class Engine:
                 groups = (p / "cgroup").read_text()
                 cwd = os.readlink(p / "cwd")
             except OSError:
+                continue
+            group = re.search(f"/sandmux/{self.instance}/(ready-[0-9a-f]+)", groups)
+            if group and not waiting and self.waits(group[1]):
                 continue
             if f"/sandmux/{self.instance}/" in groups or cwd.startswith(str(self.state)):
                 found.append(int(p.name))
@@ -338,7 +359,7 @@ class Engine:
         """Everything that must be gone after the end; a moment is allowed for the kernel."""
         deadline = time.monotonic() + 5
         while True:
-            left = self.groups() + self.slots() + self.processes() + self.mounts() + self.directories()
+            left = self.groups(waiting=True) + self.slots() + self.processes(waiting=True) + self.mounts() + self.directories()
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.02)

@@ -136,11 +136,11 @@ def test_deadline_ends_it_in_any_state(engine, state):
     id = engine.create(deadline_ms=60000)["id"]
     if state != "running":
         engine.call("pause" if state == "paused" else "stop", id=id)
+    begun = time.monotonic()
     got = engine.call("set_deadline", id=id, deadline_ms=300)["sandbox"]
     assert 0 < got["deadline_ms"] <= 300
-    begun = time.monotonic()
     event = engine.gate.event(id=id)
-    assert time.monotonic() - begun >= 0.2
+    assert time.monotonic() - begun >= 0.29
     assert event["event"] == "ended" and event["sandbox"]["state"] == "gone" and event["sandbox"]["reason"] == "expired"
     assert code_of(engine.call, "get", id=id) == "sandbox_not_found"
     assert engine.directories() == []

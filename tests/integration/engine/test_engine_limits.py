@@ -43,7 +43,7 @@ def test_every_process_is_in_the_control_groups(shared, limited):
     shared.run(limited["id"], "sleep 300 & setsid sleep 300 & true")
     pids = set()
     for group in shared.groups():
-        if group.endswith(limited["id"]) and not group.startswith("/sys/fs/cgroup/unified"):
+        if group.endswith(shared.group_name(limited["id"])) and not group.startswith("/sys/fs/cgroup/unified"):
             members = set((pathlib.Path(group) / "cgroup.procs").read_text().split())
             pids = pids or members
             assert str(limited["pid"]) in members and len(members) == 3
@@ -90,9 +90,10 @@ def test_no_process_outlives_its_sandbox(shared):
     """Not one that left its session, its parent and its process group."""
     id = shared.create()["id"]
     shared.run(id, "for i in 1 2 3 4 5; do (setsid sh -c 'sleep 1000 & sleep 1000' &) ; done; true")
-    inside = until(lambda: len(p := [p for p in shared.processes() if id in pathlib.Path(f"/proc/{p}/cgroup").read_text()]) >= 11 and p)
+    group = shared.group_name(id)
+    inside = until(lambda: len(p := [p for p in shared.processes() if group in pathlib.Path(f"/proc/{p}/cgroup").read_text()]) >= 11 and p)
     shared.call("delete", id=id)
-    assert not [p for p in inside if os.path.exists(f"/proc/{p}") and id in pathlib.Path(f"/proc/{p}/cgroup").read_text()]
+    assert not [p for p in inside if os.path.exists(f"/proc/{p}") and group in pathlib.Path(f"/proc/{p}/cgroup").read_text()]
 
 
 def test_pid_one_leads_a_session_of_its_own(shared, limited):

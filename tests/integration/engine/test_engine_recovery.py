@@ -31,7 +31,8 @@ def check_consistent(engine):
         assert engine.run(b["id"], "echo works")[1] == "works\n"
     ids = {b["id"] for b in boxes}
     assert {os.path.basename(d) for d in engine.directories()} == ids
-    assert {os.path.basename(g) for g in engine.groups()} - {engine.instance} == ids
+    assert {os.path.basename(g) for g in engine.groups()} - {engine.instance} == set(engine.owners())
+    assert set(engine.owners().values()) == ids
     init = [p for p in engine.processes() if program_of(p) == "sandmux-agent"]
     assert len(init) == len(boxes)
     return ids

@@ -377,7 +377,7 @@ def test_no_program_is_run_by_create_and_delete(engine):
     strace = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=execve,execveat", "-o", trace, "-p", str(engine.process.pid)])
     until(lambda: "TracerPid:\t0\n" not in pathlib.Path(f"/proc/{engine.process.pid}/status").read_text())
     try:
-        id = engine.create()["id"]
+        id = engine.create(resources={"memory_mib": 64})["id"]  # not made of one that waits
         engine.call("delete", id=id)
     finally:
         strace.send_signal(signal.SIGINT)
