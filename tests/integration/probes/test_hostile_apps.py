@@ -62,8 +62,7 @@ BAD_HEADS = {
     "two TE": head("Transfer-Encoding: chunked", "Transfer-Encoding: identity") + b"0\r\n\r\n",
     "TE gzip": head("Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n",
     "folded": head("X-A: b", " Content-Length: 5") + b"abcde",
-    "bare LF": b"HTTP/1.1 200 OK\nContent-Length: 5\n\nabcde",
-    "bare LF in a field": head("X-A: b\nX-B: c", "Content-Length: 5") + b"abcde",
+    "two CL, the second behind a bare LF": head("X-A: b\nContent-Length: 6", "Content-Length: 5") + b"abcdef",
     "bare CR in a field": head("X-A: b\rX-B: c", "Content-Length: 5") + b"abcde",
     "NUL in a field": head("X-A: b\0c", "Content-Length: 5") + b"abcde",
     "no colon": head("X-A") + b"abcde", "empty name": head(": a") + b"abcde",
@@ -133,6 +132,13 @@ def test_fields_between_the_app_and_us_stay_there(app):
     assert reply.body == b"abcde" and reply.get("x-kept") == "b" and reply.get("set-cookie") == "a=b"
     for name in ("x-hop", "keep-alive", "proxy-authenticate", "trailer", "sandmux-descriptor"):
         assert reply.get(name) is None, reply
+
+
+def test_lines_that_end_with_lf_alone_are_lines(app):
+    """As a server made of echo and nc sends them. They are written anew: no LF alone reaches a client."""
+    for raw in (b"HTTP/1.1 200 OK\nX-Kept: b\nContent-Length: 5\n\nabcde", head("X-A: b\nX-Kept: b", "Content-Length: 5") + b"abcde"):
+        reply, behind = ask(app, [raw + SMUGGLED])
+        assert (reply.status, reply.get("x-kept"), reply.body, behind.status) == (200, "b", b"abcde", 200) and not behind.get("x-smuggled")
 
 
 def test_a_body_until_close_is_framed(app):
