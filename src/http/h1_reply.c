@@ -1,5 +1,7 @@
 /* h1_reply.c - parses the head of an upstream's reply, as strictly as a request: an upstream that
- * frames its reply ambiguously could smuggle a second one to the next client. Pure: no I/O. */
+ * frames its reply ambiguously could smuggle a second one to the next client. One thing is taken
+ * that is refused from clients: lines that end with LF alone, which a server made of echo and nc
+ * sends; nothing of it goes on, for a head is written anew. Pure: no I/O. */
 #include "http/h1_scan.h"
 
 static int scan_status(struct h1_scan *s, struct h1_head *head)
@@ -26,13 +28,13 @@ static int scan_reason(struct h1_scan *s, struct h1_head *head)
 
     if (from == s->end)
         return 0;
-    if (*from != ' ' && *from != '\r')
+    if (*from != ' ' && !h1_ends_line(s, *from))
         return h1_refuse(s, 502, "a malformed status line");
     if (*from == ' ')
         from++;
     for (p = from; p < s->end && h1_is(*p, H1C_VALUE); p++)
         continue;
-    if (p < s->end && *p != '\r')
+    if (p < s->end && !h1_ends_line(s, *p))
         return h1_refuse(s, 502, "a control character or a bare LF in the status line");
     head->reason = (struct smx_view){ from, (size_t)(p - from) };
     s->p = p;
@@ -73,7 +75,7 @@ static int finish_reply(struct h1_scan *s, struct h1_head *head, const struct h1
 ptrdiff_t h1_parse_reply(const char *data, size_t n, enum h1_method request_method,
     struct h1_head *head, struct smx_err *err)
 {
-    struct h1_scan s = { data, data + n, err, SMX_E_PROTOCOL, 502 };
+    struct h1_scan s = { data, data + n, err, SMX_E_PROTOCOL, 502, /* bare_lf= */ true };
     struct h1_known known;
     int r = h1_scan_version(&s, head);
 

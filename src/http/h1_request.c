@@ -160,7 +160,7 @@ static int scan_request(struct h1_scan *s, struct h1_head *head, bool *ret_line_
 ptrdiff_t h1_parse_request(
     const char *data, size_t n, struct h1_head *head, int *ret_status, struct smx_err *err)
 {
-    struct h1_scan s = { data, data + n, err, SMX_E_INVALID, 400 };
+    struct h1_scan s = { data, data + n, err, SMX_E_INVALID, 400, /* bare_lf= */ false };
     bool line_done = false;
     int r = scan_request(&s, head, &line_done);
 

@@ -1,8 +1,8 @@
 /* h1_scan.c - field lines and framing, common to requests and replies.
  *
- * One pass over the bytes, no allocation. Lines end with CR LF and with nothing else; a field line
- * is a token, a colon and a value of visible characters. Fields that decide where a message ends
- * may stand once only. Pure: no I/O, any thread. */
+ * One pass over the bytes, no allocation. Lines end with CR LF, in replies with LF, too; a field
+ * line is a token, a colon and a value of visible characters. Fields that decide where a message
+ * ends may stand once only. Pure: no I/O, any thread. */
 #include "http/h1_scan.h"
 
 #include <strings.h>
@@ -17,6 +17,10 @@ int h1_scan_crlf(struct h1_scan *s)
 {
     if (s->p == s->end)
         return 0;
+    if (s->bare_lf && *s->p == '\n') {
+        s->p++;
+        return 1;
+    }
     if (*s->p != '\r')
         return h1_refuse(s, 400, "a line of the head does not end with CR LF");
     if (s->end - s->p < 2)
@@ -178,7 +182,7 @@ static int scan_value(struct h1_scan *s, struct h1_field *f)
         from++;
     for (to = from; to < s->end && h1_is(*to, H1C_VALUE); to++)
         continue;
-    if (to < s->end && *to != '\r')
+    if (to < s->end && !h1_ends_line(s, *to))
         return h1_refuse(s, 400, "a control character or a bare LF in a field value");
     s->p = to;
     while (to > from && (to[-1] == ' ' || to[-1] == '\t'))
@@ -195,7 +199,7 @@ int h1_scan_fields(struct h1_scan *s, struct h1_head *head, struct h1_known *kno
     memset(known, 0, sizeof *known);
     head->n = 0;
     for (;;) {
-        if (s->p < s->end && *s->p == '\r')
+        if (s->p < s->end && h1_ends_line(s, *s->p))
             return h1_scan_crlf(s);
         r = scan_name(s, &f);
         if (r > 0)

@@ -25,7 +25,13 @@ struct h1_scan {
     struct smx_err *err;
     enum smx_code code; /* SMX_E_INVALID in requests, SMX_E_PROTOCOL in replies */
     int status;         /* to answer a refused request with */
+    bool bare_lf;       /* LF alone ends a line, too: RFC 9112 2.2 */
 };
+
+static inline bool h1_ends_line(const struct h1_scan *s, char c)
+{
+    return c == '\r' || (c == '\n' && s->bare_lf);
+}
 
 /* Sets status and message; returns -s->code. */
 int h1_refuse(struct h1_scan *s, int status, const char *why);
@@ -48,7 +54,7 @@ bool h1_list_next(struct smx_view *list, struct smx_view *ret);
 bool h1_authority_valid(struct smx_view v);
 /* "HTTP/1.x" at the cursor: 1 and head->minor, 0 incomplete, or a negative code. */
 int h1_scan_version(struct h1_scan *s, struct h1_head *head);
-/* CR LF at the cursor: 1, 0 incomplete, or a negative code. */
+/* The end of a line at the cursor: 1, 0 incomplete, or a negative code. */
 int h1_scan_crlf(struct h1_scan *s);
 
 #endif

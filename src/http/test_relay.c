@@ -121,6 +121,8 @@ struct framing_case {
 };
 
 static const struct framing_case framing_cases[] = {
+    { GET, "HTTP/1.1 200 OK\nX: a\nContent-Length: 4\n\nabcd",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX: a\r\n\r\nabcd", true },
     { GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: 1\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", true },
     { GET, "HTTP/1.0 200 OK\r\n\r\nabc",
@@ -188,7 +190,7 @@ static const struct framing_case bad_replies[] = {
         "502:protocol_error", false },
     { "", "HTTP/1.1 200 OK\r\nContent-Length : 4\r\n\r\nabcd", "502:protocol_error", false },
     { "", "HTTP/1.1 200 OK\r\nContent-Length: +4\r\n\r\nabcd", "502:protocol_error", false },
-    { "", "HTTP/1.1 200 OK\nContent-Length: 4\n\nabcd", "502:protocol_error", false },
+    { "", "HTTP/1.1 200 OK\nContent-Length : 4\n\nabcd", "502:protocol_error", false },
     { "", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "502:protocol_error", false },
     { "", "HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", "502:protocol_error",
         false },
