@@ -390,6 +390,8 @@ int run_to_end(struct provider_box *box, const struct provider_process_spec *spe
         r = provider_stream_next(stream, &ev, deadline, err);
         if (r == 0 && ev.kind == PROVIDER_EVENT_STDOUT)
             smx_buf_append(out, ev.data, ev.n);
+        if (r == 0 && smx_now_ns() >= deadline) /* what comes all the time is no end, either */
+            r = smx_err_set(err, SMX_E_TIMEOUT, "the sandbox does not come to an end");
     }
     if (r == 0)
         *ret_exit_code = ev.exit_code;

@@ -2,7 +2,9 @@
  *
  * make:  $1 directory, $2 shell that is asked for or empty, $3 and $4 the scripts for bash and sh.
  *        Makes the directory for its user alone, prints the shell and writes the first state; one
- *        that is there already stays.
+ *        that is there already stays. Whoever owns the directory above can put another one in its
+ *        place, so that must be root's or the user's own; root takes it from a stranger. Each is
+ *        looked at once (ls): what is tested piece by piece may be another in between.
  * bash:  $1 directory, $2 id of the command, $3 "keep" or empty, $4 directory of this command or
  *        empty, $5 the command, or empty: it is read from standard input, eight digits that count
  *        its bytes before it, and written to "now" behind the id; the end of input ends the shell.
@@ -28,9 +30,21 @@
 const char session_script_make[] =
     "old=$(umask)\n"
     "umask 077\n"
-    "mkdir -m 1777 " SESSION_DIR " 2>/dev/null\n"
-    "mkdir \"$1\" 2>/dev/null ||\n"
-    "{ [ -O \"$1\" ] && [ -d \"$1\" ] && [ ! -L \"$1\" ]; } || exit 1\n"
+    "top=" SESSION_DIR "\n"
+    "mine() {\n"
+    "read -r mode links owner rest\n"
+    "case $mode in d$1*) [ \"$owner\" = 0$2 ] || [ \"$owner\" = \"$(id -u)\" ] ;;\n"
+    "*) false ;; esac\n"
+    "}\n"
+    "{\n"
+    "mkdir -m 1777 $top || ls -ldn $top | mine '????????t' || {\n"
+    "chown -h 0:0 $top || exit 1\n"
+    "if [ -d $top ] && [ ! -L $top ]; then chmod 1777 $top\n"
+    "else rm -f $top; mkdir -m 1777 $top; fi\n"
+    "ls -ldn $top | mine '????????t' || exit 1\n"
+    "}\n"
+    "mkdir \"$1\" || ls -ldn \"$1\" | mine '' x || exit 1\n"
+    "} 2>/dev/null\n"
     "umask \"$old\"\n"
     "have=sh\n"
     "command -v bash >/dev/null && have=bash\n"
