@@ -177,11 +177,21 @@ int proxy_explain(int r, const struct sandbox *sb, struct smx_err *err)
 /* --- answers ------------------------------------------------------------------------------------
  */
 
+static bool contains(struct smx_view v, const char *text)
+{
+    return v.p && memmem(v.p, v.n, text, strlen(text));
+}
+
+/* Who asks for a page, and, as at E2B, who looks like a browser and does not say what it wants. A
+ * script in a page says that it is one. */
 static bool wants_page(const struct http_exchange *x)
 {
     struct smx_view accept = http_field(x, "Accept");
 
-    return accept.p && memmem(accept.p, accept.n, "text/html", 9);
+    if (contains(accept, "text/html"))
+        return true;
+    return contains(http_field(x, "User-Agent"), "Mozilla/") &&
+           !http_field(x, "Sec-Fetch-Mode").p && (accept.n == 0 || smx_view_eq(accept, "*/*"));
 }
 
 static void append_escaped(struct smx_buf *b, const char *s)

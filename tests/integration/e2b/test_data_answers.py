@@ -102,6 +102,14 @@ def test_browsers_get_a_page(daemon, module_sandbox):
         assert reply.status_code == 502 and reply.headers["Content-Type"].startswith("text/html") and "<h1>" in reply.text
 
 
+def test_what_looks_like_a_browser_gets_a_page_and_a_script_in_one_does_not(daemon):
+    browser = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"}
+    for more, kind in (({"Accept": "*/*"}, "text/html"), ({"Accept": None}, "text/html"), ({"Accept": "application/json"}, "application/json"),
+                       ({"Accept": "*/*", "Sec-Fetch-Mode": "cors"}, "application/json"), ({"Accept": "*/*", "User-Agent": "curl/7.88"}, "application/json")):
+        reply = ask(Nobody(daemon), "GET", "/health", by="host", token=False, headers={**browser, **more})
+        assert reply.status_code == 502 and reply.headers["Content-Type"].startswith(kind), (more, reply.headers)
+
+
 def cut(stream):
     """True when a stream broke off instead of ending."""
     try:
