@@ -280,6 +280,7 @@ void native_error_body(
     json_kv_string(&w, "detail", message);
     json_kv_string(&w, "code", smx_code_name(code));
     json_kv_string(&w, "hint", smx_code_hint(code));
+    json_kv_string(&w, "message", message); /* it may have been meant for E2B's door */
     json_object_end(&w);
     *ret_content_type = NATIVE_PROBLEM;
 }

@@ -110,6 +110,12 @@ def test_what_looks_like_a_browser_gets_a_page_and_a_script_in_one_does_not(daem
         assert reply.status_code == 502 and reply.headers["Content-Type"].startswith(kind), (more, reply.headers)
 
 
+def test_a_request_that_cannot_be_read_is_answered_with_a_message(daemon, module_sandbox):
+    """Nobody knows whose client sent it: E2B's show the member message, ours detail."""
+    reply = requests.get(daemon.url + "/health", headers={**fields(module_sandbox), "X-Long": "a" * 100_000}, timeout=60)
+    assert reply.status_code == 431 and reply.json()["message"] == reply.json()["detail"] != ""
+
+
 def cut(stream):
     """True when a stream broke off instead of ending."""
     try:
