@@ -234,6 +234,8 @@ static int status_of(enum smx_code code, const struct sandbox *sb)
 
     if (code == SMX_E_STATE && soon)
         return 409;
+    if (code == SMX_E_STATE && sb && sb->state == SANDBOX_RUNNING)
+        return 503; /* it is being moved, or was resumed this moment: not gone in any case */
     if (code == SMX_E_UNAUTHORIZED)
         return 401;
     if (code == SMX_E_FORBIDDEN)
@@ -328,6 +330,8 @@ void proxy_fail(struct http_exchange *x, const struct proxy_target *to, const st
     type = write_body(&out, x, &a);
     http_add_field(x, "X-Sandmux-Error", smx_code_name(err->code));
     http_add_field(x, "Cache-Control", "no-store");
+    if (a.status == 503)
+        http_add_field(x, "Retry-After", "1");
     http_reply(x, a.status, type, out.data, out.len);
     smx_buf_done(&out);
 }

@@ -325,6 +325,22 @@ FIBER_TEST(while_it_is_being_paused_the_answer_is_to_come_back)
     ASSERT_TRUE(strstr(d.reply, "\"message\":\"The sandbox was not found\",\"code\":502}") != NULL);
 }
 
+FIBER_TEST(one_that_is_being_moved_is_not_said_to_be_gone)
+{
+    char token[SANDBOX_TOKEN_SIZE];
+    DOOR(d, .name = NULL);
+
+    sandbox_token(d.sb, token);
+    ASSERT_OK(sandbox_close_door(d.sb, "is being moved", &d.f.err), &d.f.err);
+    for (unsigned port = 80; port; port = port == 80 ? PROXY_ENVD_PORT : 0) {
+        ASSERT_EQ(ask(&d, port, "GET /", token), 503);
+        ASSERT_TRUE(strstr(d.reply, "is being moved\",\"code\":503}") != NULL);
+        ASSERT_TRUE(strstr(d.reply, "Retry-After: 1\r\n") != NULL);
+    }
+    sandbox_open_again(d.sb);
+    ASSERT_EQ(ask(&d, PROXY_ENVD_PORT, "GET /", token), 501);
+}
+
 FIBER_TEST(who_has_no_token_wakes_nobody)
 {
     char token[SANDBOX_TOKEN_SIZE];
