@@ -15,10 +15,13 @@
 
 enum { INFLATE_STEP = 64 * 1024, GZIP_MIN = 1024, GZIP_STEP = 64 * 1024 };
 
+#define WEB_ACCEPTS                                          \
+    ENVD_WEB_TYPE ", " ENVD_WEB_TYPE "+json, " ENVD_WEB_TYPE \
+                  "+json; charset=utf-8, " ENVD_WEB_TYPE "+proto"
 static const char unary_accepts[] =
-    ENVD_UNARY_TYPE ", " ENVD_UNARY_TYPE "; charset=utf-8, " ENVD_UNARY_PROTO_TYPE;
-static const char stream_accepts[] =
-    ENVD_STREAM_TYPE ", " ENVD_STREAM_TYPE "; charset=utf-8, " ENVD_STREAM_PROTO_TYPE;
+    WEB_ACCEPTS ", " ENVD_UNARY_TYPE ", " ENVD_UNARY_TYPE "; charset=utf-8, " ENVD_UNARY_PROTO_TYPE;
+static const char stream_accepts[] = ENVD_STREAM_TYPE
+    ", " ENVD_STREAM_TYPE "; charset=utf-8, " ENVD_STREAM_PROTO_TYPE ", " WEB_ACCEPTS;
 
 enum rpc_code call_fail(struct call *c, enum rpc_code code, const char *fmt, ...)
 {
@@ -112,10 +115,11 @@ int call_field_u64(const struct http_exchange *x, const char *name, uint64_t max
 static enum rpc_code check_head(struct call *c, bool stream)
 {
     struct smx_view version = http_field(c->x, "Connect-Protocol-Version");
-    struct smx_view coding =
-        http_field(c->x, stream ? "Connect-Content-Encoding" : "Content-Encoding");
+    struct smx_view coding = http_field(c->x, c->web   ? "Grpc-Encoding"
+                                              : stream ? "Connect-Content-Encoding"
+                                                       : "Content-Encoding");
 
-    if (version.p && !smx_view_eq(version, "1"))
+    if (!c->web && version.p && !smx_view_eq(version, "1"))
         return call_fail(c, RPC_INVALID_ARGUMENT,
             "Connect-Protocol-Version must be \"1\": got \"%.*s\"", (int)SMX_MIN(version.n, 40),
             version.p);
@@ -304,22 +308,48 @@ static bool reply_gzip(struct call *c, const char *type)
     return true;
 }
 
-static enum rpc_code read_deadline(struct call *c)
+/* "100m": eight digits at most and a unit. False when it is no such text. */
+static bool web_timeout(struct smx_view v, uint64_t *ret_ms)
 {
-    uint64_t ms = 0;
+    static const struct {
+        char unit;
+        uint64_t us;
+    } units[] = { { 'H', 3600000000 }, { 'M', 60000000 }, { 'S', 1000000 }, { 'm', 1000 },
+        { 'u', 1 }, { 'n', 0 } };
+    uint64_t n;
 
-    c->deadline_ns = SMX_FOREVER;
-    if (call_field_u64(c->x, "Connect-Timeout-Ms", CALL_TIMEOUT_MAX_MS, &ms) < 0)
+    if (v.n < 2 || v.n > 9 || !smx_parse_u64((struct smx_view){ v.p, v.n - 1 }, 99999999, &n))
+        return false;
+    for (size_t i = 0; i < SMX_ARRAY_LEN(units); i++) {
+        if (units[i].unit != v.p[v.n - 1])
+            continue;
+        *ret_ms = n == 0 ? 0 : SMX_MAX(n * units[i].us / 1000, UINT64_C(1));
+        return true;
+    }
+    return false;
+}
+
+enum rpc_code call_timeout(struct call *c, uint64_t *ret_ms)
+{
+    struct smx_view web = http_field(c->x, "Grpc-Timeout");
+
+    *ret_ms = 0;
+    if (c->web && web.p && !web_timeout(web, ret_ms))
+        return call_fail(
+            c, RPC_INVALID_ARGUMENT, "parse timeout: Grpc-Timeout must be a number and a unit");
+    if (!c->web && call_field_u64(c->x, "Connect-Timeout-Ms", CALL_TIMEOUT_MAX_MS, ret_ms) < 0)
         return call_fail(c, RPC_INVALID_ARGUMENT,
             "parse timeout: Connect-Timeout-Ms must be a number of milliseconds");
-    if (ms > 0)
-        c->deadline_ns = smx_deadline_in_ms(ms);
     return RPC_OK;
 }
 
-static const struct json_table *reply_table(const struct call *c)
+static enum rpc_code read_deadline(struct call *c)
 {
-    return c->reply ? c->reply : &envd_empty_table;
+    uint64_t ms = 0;
+    enum rpc_code code = call_timeout(c, &ms);
+
+    c->deadline_ns = ms > 0 ? smx_deadline_in_ms(ms) : SMX_FOREVER;
+    return code;
 }
 
 /* c->out from JSON to the binary form. */
@@ -330,7 +360,7 @@ static enum rpc_code make_binary(struct call *c)
 
     smx_buf_init(&c->out, SMX_AGENT_LIST_REPLY_MAX);
     if (json.len > 0)
-        r = envd_proto_append(&c->out, reply_table(c), json.data, json.len, &c->err);
+        r = envd_proto_append(&c->out, c->reply, json.data, json.len, &c->err);
     smx_buf_done(&json);
     if (r == -SMX_E_TOO_LARGE)
         return call_fail(c, RPC_RESOURCE_EXHAUSTED, "the reply is too long for the binary codec");
@@ -409,15 +439,80 @@ static void run_stream(struct call *c, const struct call_route *route)
     smx_buf_done(&c->in);
 }
 
+/* The only message of a stream, and its end. */
+static void reply_web(struct call *c)
+{
+    struct smx_buf out;
+    size_t start;
+
+    smx_buf_init(&out, SMX_RPC_ENVELOPE_MAX + SMX_HTTP_JSON_BODY_MAX);
+    start = rpc_begin(&out, 0);
+    smx_buf_append_str(&out, c->out.len > 0 ? c->out.data : "{}");
+    rpc_end(&out, start);
+    rpc_append_end(&out, RPC_OK, /* message= */ NULL);
+    if (call_stream_begin(c, &out) == 0)
+        http_finish(c->x);
+    else
+        http_abort(c->x);
+    smx_buf_done(&out);
+}
+
+/* gRPC-Web has one form for all calls: a message in, messages and an end out. */
+static void run_web(struct call *c, const struct call_route *route)
+{
+    enum rpc_code code = check_head(c, /* stream= */ false);
+
+    smx_buf_init(&c->out, SMX_RPC_ENVELOPE_MAX);
+    if (code == RPC_OK)
+        code = read_deadline(c);
+    if (code == RPC_OK)
+        code = read_body(c);
+    if (code == RPC_OK)
+        code = open_envelope(c);
+    if (code == RPC_OK)
+        code = route->fn(c);
+    if (code == RPC_OK && smx_buf_check(&c->out, &c->err) < 0)
+        code = RPC_RESOURCE_EXHAUSTED;
+    smx_buf_done(&c->in);
+    if (code == RPC_OK)
+        reply_web(c);
+    else
+        refuse_stream(c, code);
+    smx_buf_done(&c->out);
+}
+
+static bool read_type(struct call *c, bool stream)
+{
+    static const struct {
+        const char *type;
+        bool unary, stream, binary, web;
+    } types[] = { { ENVD_UNARY_TYPE, .unary = true }, { ENVD_STREAM_TYPE, .stream = true },
+        { ENVD_UNARY_PROTO_TYPE, .unary = true, .binary = true },
+        { ENVD_STREAM_PROTO_TYPE, .stream = true, .binary = true },
+        { ENVD_WEB_TYPE, .unary = true, .stream = true, .binary = true, .web = true },
+        { ENVD_WEB_TYPE "+proto", .unary = true, .stream = true, .binary = true, .web = true },
+        { ENVD_WEB_TYPE "+json", .unary = true, .stream = true, .web = true } };
+    struct smx_view type = http_field(c->x, "Content-Type");
+
+    for (size_t i = 0; type.p && i < SMX_ARRAY_LEN(types); i++) {
+        if (!(stream ? types[i].stream : types[i].unary) ||
+            !(types[i].binary ? smx_view_ieq(type, types[i].type) : type_is(type, types[i].type)))
+            continue;
+        c->binary = types[i].binary;
+        c->web = types[i].web;
+        return true;
+    }
+    return false;
+}
+
 void call_run(struct agent *a, struct http_exchange *x, const struct call_route *route)
 {
-    struct smx_view type = http_field(x, "Content-Type");
     bool stream = route->stream || route->client_stream;
     struct call c = { .agent = a, .x = x, .reply = route->reply };
 
-    c.binary =
-        type.p && smx_view_ieq(type, stream ? ENVD_STREAM_PROTO_TYPE : ENVD_UNARY_PROTO_TYPE);
-    if (!c.binary && (!type.p || !type_is(type, stream ? ENVD_STREAM_TYPE : ENVD_UNARY_TYPE))) {
+    if (!c.reply)
+        c.reply = &envd_empty_table;
+    if (!read_type(&c, stream)) {
         reply_unsupported_type(x, stream ? stream_accepts : unary_accepts);
         return;
     }
@@ -426,94 +521,10 @@ void call_run(struct agent *a, struct http_exchange *x, const struct call_route 
     smx_buf_init(&c.text, SMX_RPC_ENVELOPE_MAX);
     if (stream)
         run_stream(&c, route);
+    else if (c.web)
+        run_web(&c, route);
     else
         run_unary(&c, route);
     smx_buf_done(&c.plain);
     smx_buf_done(&c.text);
-}
-
-/* Envelopes as they go out; the end of a stream is JSON in both codecs. */
-static int binary_envelopes(struct call *c, const char *data, size_t n, struct smx_buf *out)
-{
-    struct rpc_envelope e;
-    ptrdiff_t used;
-    int r = 0;
-
-    while (r == 0 && n > 0) {
-        size_t start;
-
-        used = rpc_parse(data, n, &e, &c->err);
-        if (used <= 0)
-            return -SMX_E_INTERNAL;
-        start = rpc_begin(out, e.flags);
-        if (e.flags & RPC_FLAG_END)
-            smx_buf_append(out, e.data, e.n);
-        else
-            r = envd_proto_append(out, reply_table(c), e.data, e.n, &c->err);
-        rpc_end(out, start);
-        data += used;
-        n -= (size_t)used;
-    }
-    return r < 0 ? r : smx_buf_check(out, &c->err);
-}
-
-/* How the three parts of a stream are sent: its first, more, and its last bytes. */
-typedef int(send_fn)(struct call *c, const void *data, size_t n);
-
-static int send_first(struct call *c, const void *data, size_t n)
-{
-    char type[64];
-
-    smx_view_copy(type, sizeof type, http_field(c->x, "Content-Type"));
-    return http_start_with(c->x, 200, type, HTTP_CHUNKED, data, n);
-}
-
-static int send_more(struct call *c, const void *data, size_t n)
-{
-    return http_write(c->x, data, n);
-}
-
-static int send_last(struct call *c, const void *data, size_t n)
-{
-    return http_finish_with(c->x, data, n);
-}
-
-static int send_envelopes(struct call *c, send_fn *send, const char *data, size_t n)
-{
-    SMX_CLEANUP(smx_buf_done) struct smx_buf out = { 0 };
-    int r;
-
-    if (!c->binary)
-        return send(c, data, n);
-    smx_buf_init(&out, SMX_RPC_ENVELOPE_MAX + INFLATE_STEP);
-    r = binary_envelopes(c, data, n, &out);
-    return r < 0 ? r : send(c, out.data, out.len);
-}
-
-int call_stream_begin(struct call *c, const struct smx_buf *first)
-{
-    return first->failed ? -SMX_E_NO_MEMORY
-                         : send_envelopes(c, send_first, first->data, first->len);
-}
-
-int call_stream_write(struct call *c, const char *data, size_t n)
-{
-    return send_envelopes(c, send_more, data, n);
-}
-
-void call_stream_finish(
-    struct call *c, struct smx_buf *out, enum rpc_code code, const char *message)
-{
-    rpc_append_end(out, code, message);
-    if (out->failed || send_envelopes(c, send_last, out->data, out->len) < 0)
-        http_abort(c->x);
-}
-
-void call_stream_end(struct call *c, enum rpc_code code, const char *message)
-{
-    struct smx_buf out;
-
-    smx_buf_init(&out, SMX_HTTP_JSON_BODY_MAX);
-    call_stream_finish(c, &out, code, message);
-    smx_buf_done(&out);
 }

@@ -1,6 +1,7 @@
-/* call.h - one RPC of the Connect protocol over HTTP/1.1, both codecs: checks of type, version and
- * encoding, the request's message, the user, and how replies and errors are written. Unary errors
- * are an HTTP status and a JSON body; errors of streams stand in the end envelope of a 200. */
+/* call.h - one RPC of the Connect protocol or gRPC-Web over HTTP/1.1, both codecs: checks of type,
+ * version and encoding, the request's message, the user, and how replies and errors are written.
+ * Unary errors are an HTTP status and a JSON body; errors of streams stand in the end envelope of a
+ * 200. */
 #ifndef SMX_AGENT_CALL_H
 #define SMX_AGENT_CALL_H
 
@@ -10,12 +11,13 @@
 struct call {
     struct agent *agent;
     struct http_exchange *x;
-    struct smx_buf in;    /* the request's body */
-    struct smx_buf plain; /* a message of it that was compressed */
-    struct smx_view msg;  /* its only message, inside in or plain */
-    bool gzip;            /* the request's messages may be compressed */
-    bool binary;          /* messages are protobuf on the wire; here they are JSON all the same */
-    const struct json_table *reply; /* its messages; NULL: without fields */
+    struct smx_buf in;              /* the request's body */
+    struct smx_buf plain;           /* a message of it that was compressed */
+    struct smx_view msg;            /* its only message, inside in or plain */
+    bool gzip;                      /* the request's messages may be compressed */
+    bool web;                       /* gRPC-Web: unary calls are enveloped, too */
+    bool binary;                    /* protobuf on the wire; handlers see JSON */
+    const struct json_table *reply; /* of the route */
     struct smx_buf text;            /* binary: the request's message as JSON */
     uint64_t deadline_ns;           /* Connect-Timeout-Ms of a unary call; SMX_FOREVER: none */
     struct smx_buf out;             /* unary: the reply's message */
@@ -49,6 +51,8 @@ enum rpc_code call_open(struct call *c, const struct rpc_envelope *e);
 enum rpc_code call_user(struct call *c, struct agent_user *ret);
 
 #define CALL_TIMEOUT_MAX_MS UINT64_C(9999999999) /* the protocol allows ten digits */
+/* Connect-Timeout-Ms or Grpc-Timeout; 0: none. */
+enum rpc_code call_timeout(struct call *c, uint64_t *ret_ms);
 /* A field with a whole number; 0: absent, 1: *ret is set, negative: neither. */
 int call_field_u64(const struct http_exchange *x, const char *name, uint64_t max, uint64_t *ret);
 

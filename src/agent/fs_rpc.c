@@ -382,7 +382,7 @@ static enum rpc_code list(
     struct walk k = { .call = c,
         .max_depth = request->depth ? request->depth : 1,
         .brief = request->brief,
-        .records = accept.p && smx_view_eq(accept, ENVD_BRIEF_TYPE) };
+        .records = !c->web && accept.p && smx_view_eq(accept, ENVD_BRIEF_TYPE) };
     enum rpc_code code;
     struct stat st;
 

@@ -6,10 +6,10 @@ enum { TRIM_AFTER_MS = 1000, KEEPALIVE_MAX_S = 86400 };
 enum rpc_code stream_clock_init(struct stream_clock *k, struct call *c)
 {
     uint64_t timeout_ms = 0, keepalive_s = 0;
+    enum rpc_code code = call_timeout(c, &timeout_ms);
 
-    if (call_field_u64(c->x, "Connect-Timeout-Ms", CALL_TIMEOUT_MAX_MS, &timeout_ms) < 0)
-        return call_fail(c, RPC_INVALID_ARGUMENT,
-            "parse timeout: Connect-Timeout-Ms must be a number of milliseconds");
+    if (code != RPC_OK)
+        return code;
     /* Anything else means the default. */
     if (call_field_u64(c->x, "Keepalive-Ping-Interval", KEEPALIVE_MAX_S, &keepalive_s) < 1 ||
         keepalive_s == 0)

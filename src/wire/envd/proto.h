@@ -9,6 +9,7 @@
 
 #define ENVD_UNARY_PROTO_TYPE "application/proto"
 #define ENVD_STREAM_PROTO_TYPE "application/connect+proto"
+#define ENVD_WEB_TYPE "application/grpc-web" /* or with "+proto", "+json" behind it */
 
 /* Appends the JSON of the message that table describes. Fields that are unknown or of another wire
  * type are skipped; of a field that may stand only once the last one counts. -SMX_E_INVALID: the
