@@ -73,11 +73,19 @@ int http_client_ask_file(struct http_client *c, struct smx_buf *fields);
 int http_client_file(struct http_client *c, const struct h1_head *head, struct http_file *ret);
 void http_client_drop_file(struct http_client *c);
 
+/* Is shown the bytes of both bodies while they pass; neither call parks. A long reply of a known
+ * length, which goes from descriptor to descriptor, is not seen. */
+struct http_tap {
+    void (*request)(struct http_tap *tap, const void *data, size_t n);
+    void (*reply)(struct http_tap *tap, const void *data, size_t n);
+};
+
 struct http_relay {
     struct smx_view target;    /* what to ask upstream; p NULL: the exchange's own target */
     const struct smx_buf *add; /* more request fields, raw lines; NULL none */
     const char *const
         *drop; /* NULL-terminated request field names to leave out besides hop-by-hop; NULL none */
+    struct http_tap *tap;     /* borrowed; NULL none */
     uint64_t head_timeout_ms; /* for the reply's head; 0: none (an app may think for minutes) */
     bool files; /* upstream is an agent: a GET's reply may be a descriptor, which is sent from here
                  */

@@ -124,6 +124,8 @@ static int send_request(struct relay *r, struct smx_err *err)
         result = http_client_request(r->c, &q, err);
     http_pool_buf_done(&fields);
     if (result == 0 && q.n > 0) {
+        if (r->opts->tap)
+            r->opts->tap->request(r->opts->tap, q.body, q.n);
         http_in_consume(&x->conn->in, q.n);
         x->body.left -= q.n;
         x->body.done = x->body.left == 0;
@@ -133,7 +135,8 @@ static int send_request(struct relay *r, struct smx_err *err)
 
 /* --- request body --- */
 
-static int upload_chunked(struct relay *r)
+/* Piece by piece: what has no length, and what is looked at. */
+static int upload_pieces(struct relay *r)
 {
     char *data = http_block_get();
     ssize_t n = data ? 1 : smx_err_oom(&r->upload_err);
@@ -142,6 +145,8 @@ static int upload_chunked(struct relay *r)
     while (n > 0 && sent == 0) {
         n = http_body_read(r->x, data, HTTP_BLOCK_SIZE,
             smx_deadline_in_ms(SMX_HTTP_STREAM_TIMEOUT_MS), &r->upload_err);
+        if (n > 0 && r->opts->tap)
+            r->opts->tap->request(r->opts->tap, data, (size_t)n);
         if (n > 0)
             sent = http_client_write(r->c, data, (size_t)n, /* err= */ NULL);
     }
@@ -172,7 +177,8 @@ static void upload_main(void *arg)
 {
     struct relay *r = arg;
 
-    r->upload_result = r->x->body.framing == H1_CHUNKED ? upload_chunked(r) : upload_length(r);
+    r->upload_result =
+        r->x->body.framing == H1_CHUNKED || r->opts->tap ? upload_pieces(r) : upload_length(r);
     r->uploader = NULL;
     io_event_set(&r->uploaded);
 }
@@ -305,6 +311,8 @@ static ssize_t move_some(struct relay *r, struct smx_err *err)
     if (!data)
         return smx_err_oom(err);
     n = http_client_read(c, data, HTTP_BLOCK_SIZE, SMX_FOREVER, err);
+    if (n > 0 && r->opts->tap)
+        r->opts->tap->reply(r->opts->tap, data, (size_t)n);
     if (n > 0 && http_write(r->x, data, (size_t)n) < 0)
         n = smx_err_set(err, SMX_E_CANCELLED, "the client left");
     http_block_put(data);

@@ -125,7 +125,8 @@ static int relay_to(struct frontend *fe, struct http_exchange *x, struct sandbox
     struct proxy_drop *drop = http_alloc(x, sizeof *drop);
     struct http_client *c = NULL;
     struct http_relay opts = { .drop = drop ? drop->v : NULL,
-        .files = smx_view_eq(http_path(x), "/files") };
+        .files = smx_view_eq(http_path(x), "/files"),
+        .tap = account_open(x, sb) };
     int r;
 
     if (!drop)

@@ -3,6 +3,36 @@
 #define SMX_FRONTENDS_E2B_DATA_INTERNAL_H
 
 #include "frontends/e2b_data/e2b_data.h"
+#include "http/client.h"
+#include "rpc/rpc.h"
+
+/* account.c */
+
+enum account_what { ACCOUNT_STARTED, ACCOUNT_ENDED };
+struct account;
+typedef void(account_tell_fn)(struct account *a, enum account_what what);
+enum { ACCOUNT_TEXT_MAX = 256 };
+struct account {
+    struct http_tap tap; /* first */
+    account_tell_fn *tell;
+    struct sandbox *sb; /* borrowed: the relay ends before its use does */
+    bool starts;        /* Start, not Connect */
+    bool asked, replied, over, exited;
+    uint32_t pid; /* 0: not told yet */
+    int exit_code;
+    char program[64], status[48]; /* plain text */
+    /* the message that passes: the request's, then those of the reply */
+    unsigned char head[RPC_HEAD];
+    uint8_t head_n;
+    uint16_t text_n;
+    uint32_t left;
+    char text[ACCOUNT_TEXT_MAX + 1];
+};
+/* Without a sandbox: tell hears of it. */
+void account_init(struct account *a, account_tell_fn *tell);
+/* For the relay of a stream that starts or joins a process: logs its start and its end with the
+ * sandbox, which outlives the relay. NULL: not such a stream, or no memory for it. Memory of x. */
+struct http_tap *account_open(struct http_exchange *x, struct sandbox *sb);
 
 /* path.c: pure */
 
