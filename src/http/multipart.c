@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "http/h1.h"
 
 enum {
     WINDOW = 16 * 1024,
@@ -242,12 +243,23 @@ static bool text_valid(const char *s)
     return smx_utf8_valid(s, strlen(s));
 }
 
+/* The form of RFC 8187, in which clients write names that are not ASCII: UTF-8''a%20b. */
+static bool read_extended(struct multipart *m, const char *value)
+{
+    SMX_CLEANUP(smx_buf_done) struct smx_buf out = { 0 };
+    const char *text = strncasecmp(value, "utf-8'", 6) == 0 ? strchr(value + 6, '\'') : NULL;
+
+    smx_buf_init(&out, MULTIPART_FILENAME_MAX);
+    return text && h1_percent_decode(smx_view_of(text + 1), /* form= */ false, &out) &&
+           smx_strcpy(m->filename, sizeof m->filename, out.data ? out.data : "");
+}
+
 static int read_disposition(
     struct multipart *m, struct smx_view v, struct multipart_part *part, struct smx_err *err)
 {
     static const char kind[] = "form-data";
     char name[16], value[MULTIPART_FILENAME_MAX + 1];
-    bool named = false;
+    bool named = false, plain = false, extended = false;
     int r;
 
     if (v.n < sizeof kind - 1 || strncasecmp(v.p, kind, sizeof kind - 1) != 0)
@@ -259,13 +271,18 @@ static int read_disposition(
                 return refuse(m, err, "a part's name is given twice or too long");
             named = true;
         } else if (strcasecmp(name, "filename") == 0) {
-            if (part->filename || !smx_strcpy(m->filename, sizeof m->filename, value))
+            if (plain || (!extended && !smx_strcpy(m->filename, sizeof m->filename, value)))
                 return refuse(m, err, "a part's filename is given twice or too long");
-            part->filename = m->filename;
+            plain = true;
+        } else if (strcasecmp(name, "filename*") == 0) { /* the better one of two */
+            if (extended || !read_extended(m, value))
+                return refuse(m, err, "a part's filename* is given twice or cannot be read");
+            extended = true;
         }
     }
     if (r < 0)
         return refuse(m, err, "a part's Content-Disposition is malformed or too long");
+    part->filename = plain || extended ? m->filename : NULL;
     if (!text_valid(m->name) || (part->filename && !text_valid(m->filename)))
         return refuse(m, err, "a part's name is not UTF-8 or has control characters");
     return 0;

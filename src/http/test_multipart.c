@@ -70,6 +70,12 @@ static const struct good good[] = {
         "--XyZ\r\nContent-Disposition: form-data; filename=\"a;b=c\"; name=\"\"\r\n"
         "X-Other: 1\r\n\r\n--XyZ\r\n\r\n--XyZ--",
         "|a;b=c||--XyZ\r\n\n" },
+    { TYPE, /* names of RFC 8187 */
+        "--XyZ\r\nContent-Disposition: form-data; name=a; filename*=UTF-8''%e2%82%AC%20r%2Fx\r\n\r\n1"
+        "\r\n--XyZ\r\nContent-Disposition: form-data; name=b; filename*=utf-8'en'x; filename=y"
+        "\r\n\r\n2\r\n--XyZ\r\nContent-Disposition: form-data; name=c; filename=\"_\"; "
+        "filename*=\"UTF-8''%C3%a4\"\r\n\r\n3\r\n--XyZ--",
+        "a|\xe2\x82\xac r/x||1\nb|x||2\nc|\xc3\xa4||3\n" },
     { TYPE, /* lines that only begin like the boundary */
         "--XyZa\r\n--XyZ\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n"
         "1\r\n--XyZ2\r\n--XyZ-\r\n--XyZ-3-\r\n--XyZ\n\r\n--XyZ--\r\n",
@@ -138,6 +144,14 @@ static const struct bad bad[] = {
     { "two dispositions", TYPE, PART "\r\nContent-Disposition: form-data\r\n\r\nx\r\n--XyZ--" },
     { "two names", TYPE, PART "; name=b\r\n\r\nx\r\n--XyZ--" },
     { "two filenames", TYPE, PART "; filename=b; filename=c\r\n\r\nx\r\n--XyZ--" },
+    { "two extended filenames", TYPE,
+        PART "; filename*=utf-8''b; filename*=utf-8''c\r\n\r\nx\r\n--XyZ--" },
+    { "extended, another charset", TYPE, PART "; filename*=latin1''b\r\n\r\nx\r\n--XyZ--" },
+    { "extended, no language", TYPE, PART "; filename*=utf-8'b\r\n\r\nx\r\n--XyZ--" },
+    { "extended, bad escape", TYPE, PART "; filename*=utf-8''%4\r\n\r\nx\r\n--XyZ--" },
+    { "extended, NUL", TYPE, PART "; filename*=utf-8''a%00b\r\n\r\nx\r\n--XyZ--" },
+    { "extended, LF", TYPE, PART "; filename*=utf-8''a%0ab\r\n\r\nx\r\n--XyZ--" },
+    { "extended, not UTF-8", TYPE, PART "; filename*=utf-8''%ff\r\n\r\nx\r\n--XyZ--" },
     { "control character", TYPE, PART "; filename=\"a\x1b\"\r\n\r\nx\r\n--XyZ--" },
     { "bare LF", TYPE, PART "; filename=\"a\nb\"\r\n\r\nx\r\n--XyZ--" },
     { "bare CR", TYPE, PART "; filename=\"a\rb\"\r\n\r\nx\r\n--XyZ--" },

@@ -115,3 +115,17 @@ def test_a_large_tree_that_is_moved_into_a_watch_is_told_in_full(agent):
     e.expect(("big/d7/later", "CREATE"))
     e.close()
     agent.unary(FS + "Remove", {"path": name})
+
+
+@pytest.mark.parametrize("disposition,path", [
+    ("filename*=UTF-8''%2Ftmp%2Fm%C3%BCll.txt", "/tmp/müll.txt"), ("filename=_; filename*=utf-8'de'sch%20%22n", '/home/user/sch "n'),
+    ("filename*=utf-8''a%00b", None), ("filename*=utf-16''a", None)])
+def test_names_of_a_form_in_the_form_of_rfc_8187(agent, disposition, path):
+    """So do some clients send names that are not ASCII."""
+    body = f'--B\r\nContent-Disposition: form-data; name="file"; {disposition}\r\n\r\ncontent\r\n--B--\r\n'.encode()
+    status, _, reply = agent.request("POST", "/files?username=user", body, {"Content-Type": "multipart/form-data; boundary=B"})
+    if path:
+        assert status == 200 and json.loads(reply)[0]["path"] == path
+        assert agent.get(path)[2] == b"content"
+    else:
+        assert status == 500 and "filename" in json.loads(reply)["message"]
