@@ -71,7 +71,8 @@ static const struct good good[] = {
         "X-Other: 1\r\n\r\n--XyZ\r\n\r\n--XyZ--",
         "|a;b=c||--XyZ\r\n\n" },
     { TYPE, /* names of RFC 8187 */
-        "--XyZ\r\nContent-Disposition: form-data; name=a; filename*=UTF-8''%e2%82%AC%20r%2Fx\r\n\r\n1"
+        "--XyZ\r\nContent-Disposition: form-data; name=a; filename*=UTF-8''%e2%82%AC%20r%2Fx"
+        "\r\n\r\n1"
         "\r\n--XyZ\r\nContent-Disposition: form-data; name=b; filename*=utf-8'en'x; filename=y"
         "\r\n\r\n2\r\n--XyZ\r\nContent-Disposition: form-data; name=c; filename=\"_\"; "
         "filename*=\"UTF-8''%C3%a4\"\r\n\r\n3\r\n--XyZ--",
