@@ -41,6 +41,8 @@ void native_archive_get(struct http_exchange *x, const struct http_params *param
             use.box, path ? one : archive_paths, send, x, /* ret_changed= */ NULL, &err);
         native_unwatch_client(x);
     }
+    if (r == 0 && !http_started(x)) /* whoever is called tar in there */
+        r = smx_err_set(&err, SMX_E_IO, "tar in the sandbox wrote no archive");
     if (r == 0)
         http_finish(x);
     else
