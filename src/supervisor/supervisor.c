@@ -71,8 +71,11 @@ static void renew_for_gateway(struct supervisor *s)
     }
     if (s->engine.pid && handover_to_engine(s, smx_take_fd(&s->engine_end), &err) < 0) {
         smx_error("the engine is replaced: it takes no new gateway error=%s", err.msg);
-        kill(s->engine.pid, SIGKILL); /* its end makes a new pair, sent to the gateway */
-        drop_ends(s);
+        kill(s->engine.pid, SIGKILL);
+        /* for the next engine and for this gateway, which asks it from its first moment on and
+         * looks for a later one only when it has started */
+        if (make_pair(s, &err) < 0)
+            smx_error("no socket for the engine error=%s", err.msg);
     }
 }
 

@@ -112,6 +112,26 @@ def test_kill_in_the_middle_of_64_creates(own, victim, delay_ms):
     own.assert_nothing_left()
 
 
+def test_gateway_that_starts_while_the_engine_is_replaced_gets_the_next_one(own):
+    """It asks the engine for every half-made sandbox before it serves: with none to ask it waited 15 s for each."""
+    engine, gateway = own.pid_of("sandmux-engine"), own.pid_of("sandmux-gateway")
+    os.kill(engine, signal.SIGSTOP)  # takes no new gateway, so the supervisor replaces it
+
+    def create(_):
+        try:
+            requests.post(own.url + "/api/sandboxes", json={}, timeout=5)
+        except requests.RequestException:
+            pass
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, range(8)))
+    os.kill(gateway, signal.SIGKILL)
+    until(lambda: own.get("/readyz", timeout=5).status_code == 200, 45)
+    assert own.pid_of("sandmux-engine") != engine
+    own.create().delete()
+    until(lambda: own.get("/api/sandboxes").json()["items"] == [])
+
+
 def test_expiry_works_with_the_gateway_dead(own):
     box = own.create(timeout_s=3)
     paused = own.create(timeout_s=3)
