@@ -56,23 +56,35 @@ static void put_digits(char *p, int n, uint64_t v)
     }
 }
 
+/* What clients can read as a date: the years 1 to 9999. */
+static time_t within_years(time_t t)
+{
+    const time_t first = -62135596800, last = 253402300799;
+
+    return SMX_MIN(SMX_MAX(t, first), last);
+}
+
 /* "2026-11-25T" of a day since 1970; the last one is kept: files of a directory are often of one
  * day. */
 static const char *day_text(time_t day)
 {
-    static char text[24];
-    static time_t last = -1;
+    static char text[] = "1970-01-01T";
+    static time_t last;
     time_t t = day * 86400;
     struct tm tm;
 
-    if (day != last && gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%dT", &tm) > 0)
-        last = day;
+    if (day == last || !gmtime_r(&t, &tm))
+        return text;
+    put_digits(text, 4, (uint64_t)tm.tm_year + 1900);
+    put_digits(text + 5, 2, (uint64_t)tm.tm_mon + 1);
+    put_digits(text + 8, 2, (uint64_t)tm.tm_mday);
+    last = day;
     return text;
 }
 
 void entry_time_text(struct timespec t, char text[ENTRY_TIME_SIZE])
 {
-    time_t second = t.tv_sec % 86400, day = t.tv_sec / 86400;
+    time_t at = within_years(t.tv_sec), second = at % 86400, day = at / 86400;
     int digits = t.tv_nsec % 1000 ? 9 : t.tv_nsec % 1000000 ? 6 : t.tv_nsec ? 3 : 0;
     char *p;
 

@@ -1,15 +1,23 @@
 /* files_when.c - see files_when.h. */
 #include "agent/files_when.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+/* Dates have four digits for the year: a file from before or after them says the first or last. */
 void files_date_text(time_t t, char text[FILES_DATE_SIZE])
 {
-    struct tm tm;
+    static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+    static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
+        "Oct", "Nov", "Dec" };
+    const time_t first = -62135596800, last = 253402300799;
+    struct tm tm = { 0 };
 
+    t = SMX_MIN(SMX_MAX(t, first), last);
     gmtime_r(&t, &tm);
-    strftime(text, FILES_DATE_SIZE, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    snprintf(text, FILES_DATE_SIZE, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday],
+        tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 /* The three forms of a date that RFC 9110 knows. */

@@ -76,6 +76,8 @@ static const char *child_reason(long e)
         return ": Argument list too long\n";
     case ENOMEM:
         return ": Cannot allocate memory\n";
+    case EAGAIN:
+        return ": Too many processes of this user\n";
     case ELOOP:
         return ": Too many levels of symbolic links\n";
     case ENAMETOOLONG:

@@ -129,3 +129,14 @@ def test_names_of_a_form_in_the_form_of_rfc_8187(agent, disposition, path):
         assert agent.get(path)[2] == b"content"
     else:
         assert status == 500 and "filename" in json.loads(reply)["message"]
+
+
+@pytest.mark.parametrize("seconds,year,date", [
+    (-1, "1969-12-31T23:59:59Z", "Wed, 31 Dec 1969 23:59:59 GMT"), (-62135596801, "0001-01-01T00:00:00Z", "Mon, 01 Jan 0001 00:00:00 GMT"),
+    (-61000000000, "0036-12-26T11:33:20Z", "Fri, 26 Dec 0036 11:33:20 GMT"),
+    (253402300800, "9999-12-31T23:59:59Z", "Fri, 31 Dec 9999 23:59:59 GMT"), (2**62, "9999-12-31T23:59:59Z", "Fri, 31 Dec 9999 23:59:59 GMT")])
+def test_times_that_no_calendar_has_are_dates_all_the_same(agent, seconds, year, date):
+    """A client that cannot read one date of a list gets no list."""
+    agent.sh(f"touch -d @{seconds} /tmp/once")
+    assert agent.stat("/tmp/once")[1]["entry"]["modifiedTime"] == year
+    assert agent.get("/tmp/once")[1]["last-modified"] == date
