@@ -63,9 +63,10 @@ static const char profile_text[] =
     "if [ -n \"$BASH_VERSION\" ] && [ -r /etc/bash.bashrc ]; then . /etc/bash.bashrc; fi\n"
     "for part in /etc/profile.d/*.sh; do [ -r \"$part\" ] && . \"$part\"; done\nunset part\n";
 static const char bashrc_text[] = "case $- in *i*) ;; *) return ;; esac\nPS1='\\u@\\h:\\w\\$ '\n";
+/* It leaves status 0 behind: a login shell begins with it, and `exit` alone ends with it. */
 static const char home_profile_text[] =
-    "[ -n \"$BASH_VERSION\" ] && [ -r ~/.bashrc ] && . ~/.bashrc\n"
-    "[ -d ~/.local/bin ] && PATH=~/.local/bin:$PATH\n";
+    "if [ -n \"$BASH_VERSION\" ] && [ -r ~/.bashrc ]; then . ~/.bashrc; fi\n"
+    "if [ -d ~/.local/bin ]; then PATH=~/.local/bin:$PATH; fi\n";
 static const char home_bashrc_text[] =
     "case $- in *i*) ;; *) return ;; esac\nalias ll='ls -l'\nHISTCONTROL=ignoreboth\n";
 static const char shells_text[] = "/bin/sh\n/bin/bash\n/usr/bin/sh\n/usr/bin/bash\n";
