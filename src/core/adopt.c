@@ -51,6 +51,12 @@ int adopt_verify(struct sbx *b, struct smx_err *err)
     return r;
 }
 
+int adopt_verify_anew(struct sbx *b, struct smx_err *err)
+{
+    b->verified_until_ns = 0;
+    return adopt_verify(b, err);
+}
+
 /* --- one that we do not know --------------------------------------------------------------- */
 
 static bool could_be_theirs(const struct core_rt *rt, const char *id)

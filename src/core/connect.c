@@ -99,8 +99,10 @@ int sandbox_connect(
     struct sandbox *sb, uint64_t timeout_s, bool afresh, bool *ret_started, struct smx_err *err)
 {
     struct sbx *b = sbx_of(sb);
-    int r = sandbox_lock(b, err);
+    int r = adopt_verify_anew(b, err); /* it may have been paused without us */
 
+    if (r == 0)
+        r = sandbox_lock(b, err);
     if (r < 0)
         return r;
     r = connect_locked(b, timeout_s, afresh, ret_started, err);

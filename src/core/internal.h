@@ -216,6 +216,7 @@ extern const struct provider_host recovery_host; /* ctx: struct core_rt */
 /* adopt.c */
 /* [parks] a running sandbox of a remote runtime is asked for there; its state follows. */
 int adopt_verify(struct sbx *b, struct smx_err *err);
+int adopt_verify_anew(struct sbx *b, struct smx_err *err); /* believes nothing older */
 /* [parks] 1: spec->name is the id of a sandbox of the runtime and it is in the registry now; 0: it
  * is none. */
 int adopt_foreign(struct core *c, const struct core_create_spec *spec, struct smx_err *err);

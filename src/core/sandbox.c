@@ -420,7 +420,9 @@ int sandbox_pause_once(struct sandbox *sb, bool memory, struct smx_err *err)
 
 int sandbox_resume(struct sandbox *sb, struct smx_err *err)
 {
-    return simple(sb, &resuming, 1u << SANDBOX_PAUSED, err);
+    int r = adopt_verify_anew(sbx_of(sb), err); /* it may have been paused without us */
+
+    return r < 0 ? r : simple(sb, &resuming, 1u << SANDBOX_PAUSED, err);
 }
 
 /* --- deleting ------------------------------------------------------------------------------ */

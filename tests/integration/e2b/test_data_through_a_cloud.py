@@ -50,6 +50,36 @@ def test_ports(far):
     until(lambda: ask(far, "GET", "/", port=8123, token=token).text == "page\n")
 
 
+def id_there(daemon):
+    return daemon.get("/v2/sandboxes", headers={"X-API-KEY": KEY}).json()[0]["sandboxID"]
+
+
+def test_one_that_was_paused_behind_our_back_is_resumed(far, daemon):
+    token = token_of(far)
+    for way in (lambda: far.daemon.post(f"/v2/sandboxes/{far.id}/connect", json={"timeout": 600}, headers={"X-API-KEY": KEY}),
+                lambda: far.daemon.post(f"{far.path}/resume")):
+        stream = envelopes(open_command(far, "sleep 1000", token=token))
+        next(stream)
+        assert daemon.post(f"/sandboxes/{id_there(daemon)}/pause", headers={"X-API-KEY": KEY}).status_code == 204
+        with pytest.raises((requests.RequestException, AssertionError)):
+            list(stream)
+        assert ask(far, "GET", "/health", token=token).status_code == 502
+        assert way().status_code in (200, 201)
+        assert run(far, "echo back", token=token) == (b"back\n", 0)
+
+
+def test_a_pause_through_us_disconnects_clients(far):
+    token = token_of(far)
+    stream = envelopes(open_command(far, "sleep 1000", token=token))
+    next(stream)
+    assert far.daemon.post(f"{far.path}/pause").status_code == 200
+    with pytest.raises((requests.RequestException, AssertionError)):
+        list(stream)
+    assert ask(far, "GET", "/health", token=token).json() == {"sandboxId": far.id, "message": "The sandbox was not found", "code": 502}
+    assert far.daemon.post(f"{far.path}/resume").status_code == 200
+    assert run(far, "echo back", token=token) == (b"back\n", 0)
+
+
 def test_its_end_is_seen(far, daemon):
     token = token_of(far)
     stream = envelopes(open_command(far, "sleep 1000", token=token))
