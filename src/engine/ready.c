@@ -104,10 +104,10 @@ static int make_one(struct engine *e, struct smx_err *err)
     }
     e->ready.making = w;
     r = box_spawn_waiting(w, err);
-    if (e->stopping) /* ready_done() ends it */
-        return -SMX_E_CANCELLED;
+    if (r < 0 && e->stopping) /* ready_done() ends it */
+        return r;
     e->ready.making = NULL;
-    if (r == 0 && e->ready.n < wanted(e))
+    if (r == 0)
         e->ready.v[e->ready.n++] = w;
     else
         waiting_drop(w);
@@ -118,7 +118,7 @@ int ready_fill(struct engine *e, struct smx_err *err)
 {
     int r;
 
-    if (e->ready.n >= wanted(e) || e->rooms.n == 0 || e->why)
+    if (e->ready.n >= wanted(e) || e->rooms.n == 0 || e->why || e->stopping)
         return 1;
     r = io_sem_acquire(&e->creates, SMX_FOREVER);
     if (r < 0)

@@ -150,6 +150,16 @@ def test_who_ends_takes_them_along(make_engine):
         time.sleep(after)
 
 
+def test_a_shutdown_takes_along_what_is_being_made(make_engine):
+    for _ in range(6):
+        engine = make_engine()
+        for seq in [engine.gate.send("create", id=new_id(), create={}) for _ in range(5)]:
+            engine.gate.wait(seq)
+        assert engine.control_call("shutdown", all=True).get("error") is None
+        assert engine.process.wait(30) == 0
+        assert engine.leftovers() == []
+
+
 def test_many_at_once_are_different_sandboxes(make_engine):
     engine = make_engine()
     full(engine)
