@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/filemax.h"
 #include "engine/host.h"
 
 #ifndef MFD_EXEC
@@ -321,6 +322,8 @@ static void engine_done(struct engine *e)
     ready_done(e);
     rooms_done(e);
     userns_pool_done(&e->userns);
+    if (empty)
+        filemax_restore(&e->slots);
     slots_close(&e->slots);
     template_close(&e->base);
     cgroups_done(&e->cgroups, /* remove= */ empty);
@@ -345,6 +348,8 @@ static int open_all(struct engine *e, struct smx_err *err)
         r = seccomp_filter_build(&e->seccomp, err);
     if (r == 0)
         r = slots_open(&e->slots, e->cfg.run_dir, e->cfg.state_dir, err);
+    if (r == 0 && e->cgroups.has & CG_MEMORY)
+        filemax_raise(&e->slots);
     userns_pool_init(&e->userns, &e->slots);
     if (r == 0)
         r = io_loop_new(&e->loop, err);

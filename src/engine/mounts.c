@@ -23,7 +23,11 @@
 #include "base/fd.h"
 #include "engine/mounts.h"
 
-enum { OPTIONS_SIZE = 256, TTY_GROUP = 5 };
+enum {
+    OPTIONS_SIZE = 256,
+    TTY_GROUP = 5,
+    TERMINALS_MAX = 256 /* of one sandbox; the kernel has some 3 000 for all together */
+};
 
 static int mount_error(struct smx_err *err, const char *what)
 {
@@ -155,8 +159,8 @@ static int mount_dev(const struct mounts_plan *p, struct smx_err *err)
     r = fill_dev(err);
     if (r < 0)
         return r;
-    snprintf(options, sizeof options, "newinstance,ptmxmode=0666,mode=0620,uid=%u,gid=%u", base,
-        base + TTY_GROUP);
+    snprintf(options, sizeof options, "newinstance,ptmxmode=0666,mode=0620,uid=%u,gid=%u,max=%d",
+        base, base + TTY_GROUP, TERMINALS_MAX);
     if (mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, options) < 0)
         return mount_error(err, "/dev/pts");
     return 0;

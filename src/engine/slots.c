@@ -104,6 +104,23 @@ static bool is_free(struct slots *s, const char *name, slot_used_fn *used, void 
     return faccessat(AT_FDCWD, owner, F_OK, 0) < 0 && errno == ENOENT;
 }
 
+bool slots_of_others(struct slots *s)
+{
+    int fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    char owner[SMX_PATH_MAX];
+    bool some = !d;
+
+    if (!d)
+        smx_close(fd);
+    for (struct dirent *de; !some && (de = readdir(d)) != NULL;)
+        some = read_owner(s, de->d_name, owner) && !smx_streq(owner, s->owner) &&
+               faccessat(AT_FDCWD, owner, F_OK, 0) == 0;
+    if (d)
+        closedir(d);
+    return some;
+}
+
 int slots_sweep(struct slots *s, slot_used_fn *used, void *arg, struct smx_err *err)
 {
     int fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -41,5 +41,7 @@ void slot_release(struct slots *s, int slot);
 /* Releases the slots that are ours but not in use, and those that nobody owns any more. */
 typedef bool(slot_used_fn)(int slot, void *arg);
 int slots_sweep(struct slots *s, slot_used_fn *used, void *arg, struct smx_err *err);
+/* Another state directory that exists has ranges; also when that cannot be found out. */
+bool slots_of_others(struct slots *s);
 
 #endif

@@ -2,6 +2,7 @@
  * call filter (run by a small interpreter) and control group files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -17,6 +18,7 @@
 #include "base/str.h"
 #include "base/test.h"
 #include "engine/meta.h"
+#include "engine/filemax.h"
 #include "engine/seccomp.h"
 #include "engine/skeleton.h"
 #include "engine/slots.h"
@@ -284,6 +286,52 @@ static const struct filter_case filter_cases[] = {
     { SYS_socketpair, { AF_UNIX }, SECCOMP_RET_ALLOW },
     { SYS_socketpair, { AF_INET }, REFUSED(EAFNOSUPPORT) },
 };
+
+/* What is written tells what was there before. */
+TEST(the_number_of_open_files_is_put_back_as_it_was)
+{
+    static const unsigned long rows[] = { 1, 8192, 2466174, 1UL << 40 };
+
+    for (size_t i = 0; i < SMX_ARRAY_LEN(rows); i++) {
+        unsigned long raised = filemax_raised(rows[i]);
+
+        ASSERT_TRUE(raised > LONG_MAX / 2 && raised <= LONG_MAX);
+        ASSERT_EQ(filemax_raised(raised), 0); /* by whoever comes next */
+        ASSERT_EQ(filemax_restored(raised), rows[i]);
+        ASSERT_EQ(filemax_restored(rows[i]), 0);
+    }
+    ASSERT_EQ(filemax_raised(LONG_MAX), 0);
+    ASSERT_EQ(filemax_restored(LONG_MAX), 0);
+}
+
+TEST(others_with_ranges_are_seen)
+{
+    char path[64], mine[80], other[80], gone[80];
+    SMX_CLEANUP(smx_closep) int dir = scratch(path);
+    struct slots s = { .dir_fd = -1 }, t = { .dir_fd = -1 }, u = { .dir_fd = -1 };
+    struct smx_err err = { 0 };
+    int slot = -1;
+
+    ASSERT_TRUE(dir >= 0);
+    snprintf(mine, sizeof mine, "%s/mine", path);
+    snprintf(other, sizeof other, "%s/other", path);
+    snprintf(gone, sizeof gone, "%s/gone", path);
+    ASSERT_EQ(mkdir(mine, 0700), 0);
+    ASSERT_EQ(mkdir(other, 0700), 0);
+    ASSERT_OK(slots_open(&s, path, mine, &err), &err);
+    ASSERT_OK(slots_open(&t, path, other, &err), &err);
+    ASSERT_OK(slots_open(&u, path, gone, &err), &err);
+    ASSERT_OK(slot_take(&s, &slot, &err), &err);
+    ASSERT_OK(slot_take(&u, &slot, &err), &err);
+    ASSERT_FALSE(slots_of_others(&s));
+    ASSERT_TRUE(slots_of_others(&t));
+    ASSERT_OK(slot_take(&t, &slot, &err), &err);
+    ASSERT_TRUE(slots_of_others(&s));
+    slots_close(&s);
+    slots_close(&t);
+    slots_close(&u);
+    ASSERT_EQ(tree_remove(AT_FDCWD, path), 0);
+}
 
 TEST(the_filter_decides_as_the_table_says)
 {

@@ -73,6 +73,38 @@ import time; time.sleep(8)
     assert int(got["stdout"]) >= 0, got
 
 
+def test_a_hog_of_terminals_leaves_the_neighbour_its_own(sandbox, other_sandbox):
+    """The kernel has some 3 000 for all sandboxes together."""
+    sandbox.write_file("/tmp/hog.py", b"""
+import os, time
+held = []
+try:
+    while len(held) < 3000:
+        held.append(os.openpty())
+except OSError:
+    pass
+print(len(held), flush=True)
+time.sleep(8)
+""")
+    sandbox.exec("python3 /tmp/hog.py > /tmp/count 2>&1 & sleep 1.5")
+    assert other_sandbox.exec(["python3", "-c", "import os; [os.openpty() for _ in range(200)]; print('fine')"])["stdout"] == "fine\n"
+    assert 200 <= int(sandbox.exec("cat /tmp/count")["stdout"]) <= 256
+
+
+def test_open_files_are_bounded_by_the_memory_of_each_sandbox(daemon):
+    """Not by one number for the whole host, which one sandbox uses up for all."""
+    box = daemon.create(resources={"memory_mib": 64})
+    if box.info["limits"] == "soft":
+        pytest.skip("memory is not bounded here")
+    assert int(open("/proc/sys/fs/file-max").read()) > 2**62
+    code = ("import os, signal\nfor _ in range(50):\n    if os.fork() == 0:\n        try:\n            while True: os.open('/dev/null', 0)\n"
+            "        except OSError: signal.pause()\nos.wait()\nprint('killed')")
+    box.write_file("/tmp/files.py", code.encode())
+    assert box.exec(["python3", "/tmp/files.py"], timeout_s=60)["timed_out"] is False  # the memory limit ends it
+    assert box.exec("echo alive")["stdout"] == "alive\n"
+    box.delete()
+
+
 def test_output_flood_stops_the_writer_and_nothing_else(daemon, sandbox, other_sandbox):
     """A client that does not read: the process waits, the gateway does not grow."""
     before = daemon.rss_kib("sandmux-gateway")
