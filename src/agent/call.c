@@ -356,14 +356,16 @@ static enum rpc_code read_deadline(struct call *c)
 static enum rpc_code make_binary(struct call *c)
 {
     struct smx_buf json = c->out;
-    int r = 0;
+    size_t at = 0;
+    int r = json.len > 0;
 
     smx_buf_init(&c->out, SMX_AGENT_LIST_REPLY_MAX);
-    if (json.len > 0)
-        r = envd_proto_append(&c->out, c->reply, json.data, json.len, &c->err);
+    while (r > 0) {
+        r = envd_proto_step(&c->out, c->reply, json.data, json.len, &at, &c->err);
+        if (r > 0)
+            io_yield();
+    }
     smx_buf_done(&json);
-    if (r == -SMX_E_TOO_LARGE)
-        return call_fail(c, RPC_RESOURCE_EXHAUSTED, "the reply is too long for the binary codec");
     return r < 0 ? RPC_RESOURCE_EXHAUSTED : RPC_OK;
 }
 

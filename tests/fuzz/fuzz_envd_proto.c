@@ -35,9 +35,13 @@ static void write_binary(const struct json_table *t, const char *data, size_t n)
 {
     struct smx_buf out, again;
     struct smx_err err;
+    size_t at = 0;
 
     smx_buf_init(&out, ROOM);
     smx_buf_init(&again, ROOM);
+    while (envd_proto_step(&out, t, data, n, &at, &err) > 0)
+        ;
+    smx_buf_reset(&out);
     if (envd_proto_append(&out, t, data, n, &err) == 0 && out.len > 0)
         (void)envd_proto_read(t, out.data, out.len, &again, &err);
     smx_buf_done(&again);

@@ -8,7 +8,14 @@
 #include "base/mem.h"
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
-enum { VARINT_MAX = 10, ROWS_MAX = 12, LIST_MAX = 1024, KEY_NUMBER = 1, VALUE_NUMBER = 2 };
+enum {
+    VARINT_MAX = 10,
+    ROWS_MAX = 12,
+    LIST_MAX = 1024,
+    KEY_NUMBER = 1,
+    VALUE_NUMBER = 2,
+    STEP = 64 * 1024
+};
 
 /* How a number or a text travels that is not what its kind says. */
 enum form { PLAIN, ZIGZAG, TIMESTAMP };
@@ -577,4 +584,75 @@ int envd_proto_append(struct smx_buf *out, const struct json_table *table, const
     append_message(out, table, value);
     json_free(table, value);
     return smx_buf_check(out, err);
+}
+
+/* --- lists ------------------------------------------------------------------------------- */
+
+/* The bytes of {"name":[ that the document begins with; 0 when it does not. */
+static size_t list_begins(const struct json_table *t, const char *json, size_t n)
+{
+    size_t name = t->n == 1 && t->fields[0].kind == JSON_ARRAY ? strlen(t->fields[0].name) : 0;
+
+    if (name == 0 || n < name + 6 || memcmp(json, "{\"", 2) != 0 ||
+        memcmp(json + 2, t->fields[0].name, name) != 0 || memcmp(json + 2 + name, "\":[{", 4) != 0)
+        return 0;
+    return name + 5;
+}
+
+/* From a brace to the one that closes it; 0 when there is none. */
+static size_t object_size(const char *p, size_t n)
+{
+    size_t depth = 0;
+    bool text = false;
+
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == '\\' && text)
+            i++;
+        else if (p[i] == '"')
+            text = !text;
+        else if (p[i] == '{' && !text)
+            depth++;
+        else if (p[i] == '}' && !text && --depth == 0)
+            return i + 1;
+    }
+    return 0;
+}
+
+static int append_element(struct smx_buf *out, const struct json_field *f, unsigned number,
+    const char *json, size_t n, struct smx_err *err)
+{
+    SMX_CLEANUP(smx_freep) void *value = smx_alloc(f->table->size);
+    int r;
+
+    if (!value)
+        return smx_err_oom(err);
+    r = json_decode(f->table, json, n, value, err);
+    if (r < 0)
+        return r;
+    put_message(out, number, f->table, value);
+    json_free(f->table, value);
+    return smx_buf_check(out, err);
+}
+
+int envd_proto_step(struct smx_buf *out, const struct json_table *table, const char *json, size_t n,
+    size_t *at, struct smx_err *err)
+{
+    size_t begin = list_begins(table, json, n), size, stop;
+    const struct number *row;
+    int r = 0;
+
+    if (begin == 0)
+        return envd_proto_append(out, table, json, n, err);
+    row = number_of(shape_of(table), table->fields[0].name);
+    *at = SMX_MAX(*at, begin);
+    stop = *at + STEP;
+    while (r == 0 && row && *at < SMX_MIN(n, stop) && json[*at] == '{') {
+        size = object_size(json + *at, n - *at);
+        if (size == 0)
+            return smx_err_set(err, SMX_E_PROTOCOL, "a list ends early");
+        r = append_element(out, &table->fields[0], row->number, json + *at, size, err);
+        *at += size;
+        *at += *at < n && json[*at] == ',';
+    }
+    return r < 0 ? r : *at < n && json[*at] == '{';
 }

@@ -19,5 +19,9 @@ int envd_proto_read(const struct json_table *table, const void *data, size_t n, 
 /* Appends the binary form of a JSON message. Errors are those of json_decode(). */
 int envd_proto_append(struct smx_buf *out, const struct json_table *table, const char *json,
     size_t n, struct smx_err *err);
+/* The same in steps, for a list of any length as the JSON writer writes it: 1 while there is more.
+ * *at is where it stands, 0 at first. */
+int envd_proto_step(struct smx_buf *out, const struct json_table *table, const char *json, size_t n,
+    size_t *at, struct smx_err *err);
 
 #endif

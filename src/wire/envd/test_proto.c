@@ -182,6 +182,52 @@ TEST(long_data_has_a_long_length)
     smx_buf_done(&out);
 }
 
+static int in_steps(const struct json_table *t, const char *json, size_t n, struct smx_buf *out,
+    unsigned *ret_steps)
+{
+    struct smx_err err;
+    size_t at = 0;
+    int r;
+
+    *ret_steps = 0;
+    do {
+        r = envd_proto_step(out, t, json, n, &at, &err);
+        ++*ret_steps;
+    } while (r > 0);
+    return r;
+}
+
+TEST(lists_in_steps_are_the_same)
+{
+    static const char one[] = "{\"name\":\"a}\\\"{\",\"path\":\"/a\",\"metadata\":{\"k\":\"]\"}}";
+    struct smx_buf json, whole, steps;
+    struct smx_err err;
+    unsigned count;
+
+    smx_buf_init(&json, 1 << 24);
+    smx_buf_append_str(&json, "{\"entries\":[");
+    for (int i = 0; i < 5000; i++)
+        smx_buf_appendf(&json, "%s%s", i ? "," : "", one);
+    smx_buf_append_str(&json, "]}");
+    smx_buf_init(&whole, 1 << 24);
+    smx_buf_init(&steps, 1 << 24);
+    ASSERT_OK(
+        envd_proto_append(&whole, &envd_entries_response_table, json.data, json.len, &err), &err);
+    ASSERT_EQ(in_steps(&envd_entries_response_table, json.data, json.len, &steps, &count), 0);
+    ASSERT_TRUE(count > 3 && count < 10);
+    ASSERT_MEM(steps.data, steps.len, whole.data, whole.len);
+    smx_buf_reset(&steps);
+    ASSERT_EQ(
+        in_steps(&envd_entries_response_table, "{\"entries\":[{\"name\":", 21, &steps, &count),
+        -SMX_E_PROTOCOL);
+    ASSERT_EQ(in_steps(&envd_entries_response_table, "{\"entries\":[]}", 14, &steps, &count), 0);
+    ASSERT_EQ(in_steps(&envd_path_request_table, "{\"path\":\"\"}", 11, &steps, &count), 0);
+    ASSERT_MEM(steps.data, steps.len, "\x0a\0", 2);
+    smx_buf_done(&json);
+    smx_buf_done(&whole);
+    smx_buf_done(&steps);
+}
+
 TEST(every_table_has_its_numbers)
 {
     char text[] = { 0x7a, 0 }; /* a field that nobody has: what is read is the empty message */

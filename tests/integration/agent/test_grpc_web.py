@@ -90,5 +90,5 @@ def test_a_reply_that_is_too_long_says_so(agent):
         messages, end = web(agent, FS + "ListDir", envelope(body), kind)
         assert messages == [] and end["grpc-status"] == "8"
     status, got, reply = agent.request("POST", FS + "ListDir", field(1, "/tmp/webmany"), {"Content-Type": "application/proto"})
-    assert (status, json.loads(reply)["code"]) == (429, "resource_exhausted")
+    assert status == 200 and len(fields(reply)[1]) == 9000  # by Connect's it is no envelope
     agent.sh("rm -r /tmp/webmany")
