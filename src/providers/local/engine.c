@@ -87,7 +87,16 @@ static struct pending *find_pending(struct local *l, uint64_t seq)
     return NULL;
 }
 
-/* One datagram. Replies that nobody waits for any more are dropped with what they bring. */
+static bool was_left(const struct local *l, uint64_t seq)
+{
+    for (size_t i = 0; i < SMX_MIN(l->n_left, (size_t)LOCAL_LEFT_MAX); i++)
+        if (l->left[i] == seq)
+            return true;
+    return false;
+}
+
+/* One datagram. Replies that nobody waits for any more are dropped with what they bring; of a
+ * change whoever asked for it was told that it failed, so the host has to look what is there. */
 static void on_message(struct local *l, size_t n, int *fds, size_t nfds)
 {
     struct engine_reply reply;
@@ -102,6 +111,8 @@ static void on_message(struct local *l, size_t n, int *fds, size_t nfds)
     if (!p) {
         if (reply.seq == 0)
             on_event(l, &reply);
+        else if (was_left(l, reply.seq))
+            l->host.reset(l->host.ctx);
         json_free(&engine_reply_table, &reply);
         goto close_fds;
     }
@@ -272,6 +283,12 @@ static bool may_bring(enum engine_op op)
     return op == ENGINE_OP_CREATE || op == ENGINE_OP_START;
 }
 
+static bool changes(enum engine_op op)
+{
+    return op == ENGINE_OP_DELETE || op == ENGINE_OP_STOP || op == ENGINE_OP_PAUSE ||
+           op == ENGINE_OP_RESUME || op == ENGINE_OP_START || op == ENGINE_OP_CREATE;
+}
+
 static int wait_up(struct local *l, uint64_t deadline, struct smx_err *err)
 {
     int r;
@@ -332,6 +349,8 @@ static int ask_once(struct local *l, struct engine_request *req, struct pending 
     smx_list_del(&p->link);
     if (p->answered)
         return 0;
+    if (r < 0 && changes((enum engine_op)req->op))
+        l->left[l->n_left++ % LOCAL_LEFT_MAX] = p->seq;
     return r < 0 ? r : smx_err_set(err, SMX_E_CLOSED, "the engine went away");
 }
 

@@ -7,7 +7,7 @@
 #include "providers/local/local.h"
 #include "wire/engine/engine_wire.h"
 
-enum { LOCAL_RECONNECT_MS = 15000, LOCAL_TEMPLATES_MAX = 16 };
+enum { LOCAL_RECONNECT_MS = 15000, LOCAL_TEMPLATES_MAX = 16, LOCAL_LEFT_MAX = 16 };
 
 struct local {
     struct io_loop *loop;
@@ -20,7 +20,9 @@ struct local {
     struct io_sem writer;
     struct smx_list pending; /* of struct pending, waiting for replies */
     uint64_t last_seq;
-    uint64_t epoch; /* counts connections */
+    uint64_t left[LOCAL_LEFT_MAX]; /* the last changes that nobody waits for any more */
+    size_t n_left;                 /* ever */
+    uint64_t epoch;                /* counts connections */
     bool closing;
     unsigned fibers; /* readers and greeters */
     struct io_event no_fibers;

@@ -9,12 +9,15 @@
 #include "base/fd.h"
 #include "io/test_util.h"
 
+enum { LATE_MS = 100 };
+
 /* The engine of a test: one fiber answers requests as the fields say. */
 struct engine {
     struct io_fd fd;
     struct http_server *agent; /* serves the descriptors of connect_agent */
     unsigned ops[ENGINE_OP_COUNT_];
     int swallow;      /* this op gets no answer */
+    int late;         /* this op is answered after LATE_MS */
     int die_at;       /* at this op the connection closes, once */
     unsigned failing; /* creates that fail with this many left */
     char last_id[32], last_token[64];
@@ -172,6 +175,8 @@ static void engine_fiber(void *arg)
             json_free(&engine_request_table, &q);
             break;
         }
+        if (q.op == e->late)
+            io_sleep_until(in_ms(LATE_MS));
         if (q.op != e->swallow)
             answer(e, &q);
         json_free(&engine_request_table, &q);
@@ -223,7 +228,7 @@ static void bench_open(struct bench *b)
     struct local_config cfg = { .engine_fd = -1 };
 
     memset(b, 0, sizeof *b);
-    b->e.swallow = b->e.die_at = -1;
+    b->e.swallow = b->e.late = b->e.die_at = -1;
     ASSERT_OK(http_server_new(io_loop_self(), &agent, &b->e.agent, &b->err), &b->err);
     cfg.engine_fd = engine_start(b);
     ASSERT_OK(provider_open(&local_provider, io_loop_self(), &cfg, &host, &b->p, &b->err), &b->err);
@@ -258,6 +263,30 @@ static int make(struct bench *b, struct provider_info *info, struct provider_box
 
 /* --- tests --------------------------------------------------------------------------------------
  */
+
+/* Its asker was told that it failed; the registry would go on showing what is not there. */
+FIBER_TEST(a_change_that_is_answered_too_late_makes_the_host_look)
+{
+    BENCH(b);
+    struct provider_info info;
+    struct provider_box *box = NULL;
+    struct provider_stats stats;
+    unsigned before;
+
+    ASSERT_OK(make(&b, &info, &box), &b.err);
+    before = b.told.resets;
+    b.e.late = ENGINE_OP_STATS;
+    ASSERT_EQ(provider_stats(box, &stats, in_ms(LATE_MS / 4), &b.err), -SMX_E_TIMEOUT);
+    io_sleep_until(in_ms(2 * LATE_MS));
+    ASSERT_EQ(b.told.resets, before); /* it changed nothing */
+    b.e.late = ENGINE_OP_DELETE;
+    ASSERT_EQ(provider_kill(b.p, info.provider_id, in_ms(LATE_MS / 4), &b.err), -SMX_E_TIMEOUT);
+    ASSERT_EQ(b.told.resets, before);
+    while (b.told.resets == before)
+        io_sleep_until(in_ms(1));
+    b.e.late = -1;
+    provider_detach(box);
+}
 
 FIBER_TEST(create_sets_the_agent_up)
 {
