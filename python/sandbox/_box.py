@@ -162,6 +162,17 @@ class Sandbox:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r}, runtime={self.runtime!r}, state={self.state.value!r})"
 
+    # --- the same machine is the same value, here and in other processes
+
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, Sandbox) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __getstate__(self) -> Json:
+        return {**self.__dict__, "_fs": None, "_process": None}
+
     def __enter__(self) -> "Sandbox":
         return self
 

@@ -92,6 +92,15 @@ class Client:
         self._handle: Optional[_native.Client] = None
         self._opening, self._owner = threading.Lock(), os.getpid()
 
+    def __getstate__(self) -> Json:
+        """For pickle: which daemon, without the key. The other process takes its own, SANDMUX_API_KEY."""
+        url, _, program, timeout_ms, no_start = self._config
+        return {"config": (self._handle.url if self._handle else url, None, program, timeout_ms, no_start)}
+
+    def __setstate__(self, state: Json) -> None:
+        self._config, self._handle = state["config"], None
+        self._opening, self._owner = threading.Lock(), os.getpid()
+
     def __repr__(self) -> str:
         return f"Client(url={self._handle.url if self._handle else self._config[0]!r})"
 

@@ -232,6 +232,15 @@ class AsyncSandbox:
     def __repr__(self) -> str:
         return "Async" + repr(self._box)
 
+    def __eq__(self, other: object) -> bool:
+        return self._box == other._box if isinstance(other, AsyncSandbox) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._box)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._box,)
+
     @property
     def instance(self) -> "AsyncSandbox":
         return self

@@ -87,6 +87,15 @@ class E2BSandboxWrapper:
             raise AttributeError(name)
         return getattr(self.sandbox, name)
 
+    def __eq__(self, other: object) -> bool:
+        return self.sandbox == other.sandbox if isinstance(other, E2BSandboxWrapper) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sandbox)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.sandbox, self.id)
+
     def __repr__(self) -> str:
         return f"E2BSandboxWrapper(id={self.id!r}, state={self.state.value!r})"
 
