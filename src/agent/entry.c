@@ -240,14 +240,10 @@ void entry_write(struct json_writer *w, struct users *u, const struct entry_want
     json_object_end(w);
 }
 
-/* Milliseconds since 1970, rounded down; 0: more than fit. */
+/* Milliseconds since 1970, rounded down. */
 static int64_t unix_ms(struct timespec t)
 {
-    int64_t ms;
-
-    if (__builtin_mul_overflow((int64_t)t.tv_sec, (int64_t)1000, &ms))
-        return 0;
-    return ms + t.tv_nsec / 1000000;
+    return within_years(t.tv_sec) * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
 void entry_append(struct smx_buf *out, struct users *u, const struct entry_want *want)

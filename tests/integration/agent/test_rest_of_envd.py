@@ -375,13 +375,13 @@ def test_a_list_in_records_says_what_the_brief_one_says(agent):
     """Asked for by its type only; errors and everybody else's lists are JSON."""
     agent.put("/tmp/many/folder/file", b"x")
     agent.sh("cd /tmp/many && ln -s folder in && ln -s /nowhere out && mkfifo fifo && chmod 4750 folder/file && "
-             "touch -d @-1.5 folder/old && touch -d @9999999999.123456 new && for i in $(seq 500); do : > n$i; done")
+             "touch -d @-1.5 folder/old && touch -d @9999999999.123456 new && touch -d @4611686018427387904 far && for i in $(seq 500); do : > n$i; done")
     body = {"path": "/tmp/many", "depth": 2, "sandmuxBrief": True}
     mine = {**JSON, "Accept": "application/x-sandmux-entries"}
     want = agent.unary(FS + "ListDir", body)[1]["entries"]
     status, headers, reply = agent.request("POST", FS + "ListDir", json.dumps(body), mine)[:3]
     got = records(reply)
-    assert (status, headers["Content-Type"]) == (200, "application/x-sandmux-entries") and len(got) == 507
+    assert (status, headers["Content-Type"]) == (200, "application/x-sandmux-entries") and len(got) == 508
     times = [(entry.pop("mtime"), other.pop("modifiedTime")) for entry, other in zip(got, want)]
     assert got == want
     for ms, text in times:
