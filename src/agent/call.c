@@ -205,9 +205,12 @@ static enum rpc_code open_envelope(struct call *c)
 
 static enum rpc_code read_binary(struct call *c, const struct json_table *table)
 {
+    int r;
+
     smx_buf_reset(&c->text);
-    if (envd_proto_read(table, c->msg.p, c->msg.n, &c->text, &c->err) < 0) {
-        smx_err_wrap(&c->err, -SMX_E_INVALID, "unmarshal message");
+    r = envd_proto_read(table, c->msg.p, c->msg.n, &c->text, &c->err);
+    if (r < 0) {
+        smx_err_wrap(&c->err, r, "unmarshal message");
         return call_error(c);
     }
     if (c->text.failed)

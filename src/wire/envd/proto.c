@@ -247,69 +247,71 @@ static int read_strings(const struct json_field *f, const struct number *row, st
     return r;
 }
 
+struct pair {
+    struct smx_view key, value;
+};
+
 /* Key and value of an entry; what is left out is empty. */
-static bool read_pair(struct smx_view m, struct smx_view *key, struct smx_view *value)
+static bool read_pair(struct smx_view m, struct pair *ret)
 {
     struct part p;
 
-    *key = *value = (struct smx_view){ "", 0 };
+    *ret = (struct pair){ { "", 0 }, { "", 0 } };
     while (m.n > 0) {
         if (!take_part(&m, &p))
             return false;
         if (p.type == BYTES && p.number == KEY_NUMBER)
-            *key = p.bytes;
+            ret->key = p.bytes;
         if (p.type == BYTES && p.number == VALUE_NUMBER)
-            *value = p.bytes;
+            ret->value = p.bytes;
     }
     return true;
 }
 
-static bool comes_again(
-    const struct json_field *f, const struct number *row, struct smx_view rest, struct smx_view key)
+static bool comes_again(const struct pair *p, const struct pair *end)
 {
-    struct smx_view other, value;
-    struct part p;
-
-    while (next_of(&rest, f, row, &p))
-        if (read_pair(p.bytes, &other, &value) && other.n == key.n &&
-            memcmp(other.p, key.p, key.n) == 0)
+    for (const struct pair *q = p + 1; q < end; q++)
+        if (q->key.n == p->key.n && memcmp(q->key.p, p->key.p, p->key.n) == 0)
             return true;
     return false;
 }
 
-static int read_entry(struct smx_view key, struct smx_view value, const struct json_field *f,
-    struct json_writer *w, struct smx_err *err)
+static int write_pair(
+    const struct pair *p, const struct json_field *f, struct json_writer *w, struct smx_err *err)
 {
     SMX_CLEANUP(smx_freep) char *name = NULL;
 
-    if (!smx_utf8_valid(key.p, key.n) || memchr(key.p, '\0', key.n))
+    if (!smx_utf8_valid(p->key.p, p->key.n) || memchr(p->key.p, '\0', p->key.n))
         return smx_err_set(err, SMX_E_INVALID, "proto: a key of field '%s' is no text", f->name);
-    name = smx_strndup(key.p, key.n);
+    name = smx_strndup(p->key.p, p->key.n);
     if (!name)
         return smx_err_oom(err);
     json_key(w, name);
-    return read_text(value, f->name, w, err);
+    return read_text(p->value, f->name, w, err);
 }
 
 /* Of a key that comes more than once the last value counts. */
 static int read_map(const struct json_field *f, const struct number *row, struct smx_view m,
     struct json_writer *w, struct smx_err *err)
 {
-    struct smx_view key, value;
+    SMX_CLEANUP(smx_freep) struct pair *pairs = smx_alloc_array(LIST_MAX, sizeof *pairs);
     struct part p;
     size_t n = 0;
     int r = 0;
 
+    if (!pairs)
+        return smx_err_oom(err);
+    while (next_of(&m, f, row, &p)) {
+        if (n == LIST_MAX)
+            return too_many(f, err);
+        if (!read_pair(p.bytes, &pairs[n++]))
+            return malformed(err);
+    }
     json_key(w, f->name);
     json_object_begin(w);
-    while (r == 0 && next_of(&m, f, row, &p)) {
-        if (++n > LIST_MAX)
-            r = too_many(f, err);
-        else if (!read_pair(p.bytes, &key, &value))
-            r = malformed(err);
-        else if (!comes_again(f, row, m, key))
-            r = read_entry(key, value, f, w, err);
-    }
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (!comes_again(&pairs[i], pairs + n))
+            r = write_pair(&pairs[i], f, w, err);
     if (r == 0)
         json_object_end(w);
     return r;
