@@ -36,11 +36,13 @@ SMX_API int smx_session_list(struct smx_client *client, const char *sandbox, con
 SMX_API void smx_session_json_free(char *json);
 
 /** struct smx_session_exec - @cwd: of this command alone, or NULL  @async: return while it runs
- * @timeout_ms: kill it after that; 0: never */
+ * @timeout_ms: kill it after that; 0: never  @end_on_cancel: for smx_session_exec(): when the
+ * handle's interrupt function ends the wait, the command ends with it; costs one more call */
 struct smx_session_exec {
     const char *command, *cwd;
     int async;
     uint64_t timeout_ms;
+    int end_on_cancel;
 };
 
 /** struct smx_session_result - a command and its output so far.

@@ -154,7 +154,10 @@ static int run_sync(struct cli *cli, const struct smx_session_exec *spec)
             return CLI_SIGNAL + interrupted;
         return r < 0 ? cli_fail(cli) : status_of(code);
     }
-    if (smx_session_exec(cli->client, cli->pos[1], cli->pos[2], spec, &result, &cli->err) < 0)
+    r = smx_session_exec(cli->client, cli->pos[1], cli->pos[2], spec, &result, &cli->err);
+    if (r == -SMX_E_CANCELLED && interrupted)
+        return CLI_SIGNAL + interrupted;
+    if (r < 0)
         return cli_fail(cli);
     cli_out_line(result->json);
     code = result->exit_code;
@@ -164,8 +167,9 @@ static int run_sync(struct cli *cli, const struct smx_session_exec *spec)
 
 static int session_exec(struct cli *cli)
 {
-    struct smx_session_exec spec = { .cwd = cli_value(cli, "workdir"),
-        .async = cli_flag(cli, "async") };
+    struct smx_session_exec spec = {
+        .cwd = cli_value(cli, "workdir"), .async = cli_flag(cli, "async"), .end_on_cancel = 1
+    };
     const char *timeout = cli_value(cli, "timeout");
     struct smx_buf text;
     int r = need(cli, 4, "SANDBOX SESSION COMMAND");
@@ -239,7 +243,7 @@ int cmd_session(struct cli *cli)
         if (smx_streq(cli->pos[0], verbs[i].name)) {
             int r;
 
-            if (verbs[i].run == session_exec && !cli->json && !cli_flag(cli, "async"))
+            if (verbs[i].run == session_exec && !cli_flag(cli, "async"))
                 end_on_signals(cli);
             r = cli_connect(cli);
 

@@ -225,7 +225,7 @@ static int check_exec(const struct smx_session_exec *spec, struct smx_err *err)
     return r < 0 ? r : text_check("cwd", spec->cwd, err);
 }
 
-int smx_session_exec(struct smx_client *c, const char *sandbox, const char *session,
+static int exec_at_once(struct smx_client *c, const char *sandbox, const char *session,
     const struct smx_session_exec *spec, struct smx_session_result **ret, struct smx_err *err)
 {
     struct call call = { .method = "POST" };
@@ -343,12 +343,12 @@ static void end_command(
     smx_buf_done(&path);
 }
 
-int smx_session_run(struct smx_client *c, const char *sandbox, const char *session,
-    const struct smx_session_exec *spec, smx_session_fn *fn, void *arg, int *ret_exit_code,
+/* Leaves the command's id in @f. */
+static int run_followed(struct smx_client *c, const char *sandbox, const char *session,
+    const struct smx_session_exec *spec, struct follower *f, int *ret_exit_code,
     struct smx_err *err)
 {
     struct call call = { .method = "POST", .timeout_ms = UINT64_MAX };
-    struct follower f = { fn, arg, -1, NULL };
     struct smx_buf path, body;
     int r = check_exec(spec, err);
 
@@ -362,12 +362,51 @@ int smx_session_run(struct smx_client *c, const char *sandbox, const char *sessi
         r = write_exec(&body, spec, err);
     call.body = body.data;
     call.n = body.len;
-    r = follow(c, &call, &path, r, &f, ret_exit_code, err);
-    if (r == -SMX_E_CANCELLED && f.cmd_id)
-        end_command(c, sandbox, session, f.cmd_id);
-    smx_free(f.cmd_id);
+    r = follow(c, &call, &path, r, f, ret_exit_code, err);
+    if (r == -SMX_E_CANCELLED && f->cmd_id)
+        end_command(c, sandbox, session, f->cmd_id);
     smx_buf_done(&body);
     return r;
+}
+
+int smx_session_run(struct smx_client *c, const char *sandbox, const char *session,
+    const struct smx_session_exec *spec, smx_session_fn *fn, void *arg, int *ret_exit_code,
+    struct smx_err *err)
+{
+    struct follower f = { fn, arg, -1, NULL };
+    int r = run_followed(c, sandbox, session, spec, &f, ret_exit_code, err);
+
+    smx_free(f.cmd_id);
+    return r;
+}
+
+static int pass_over(int stream, const void *data, size_t n, void *arg)
+{
+    (void)stream, (void)data, (void)n, (void)arg;
+    return 0;
+}
+
+/* Knows the command's id while it runs; the result is asked for when it has ended. */
+static int exec_interruptible(struct smx_client *c, const char *sandbox, const char *session,
+    const struct smx_session_exec *spec, struct smx_session_result **ret, struct smx_err *err)
+{
+    struct follower f = { pass_over, /* arg= */ NULL, -1, NULL };
+    int r = run_followed(c, sandbox, session, spec, &f, /* ret_exit_code= */ NULL, err);
+
+    if (r == 0 && !f.cmd_id)
+        r = smx_err_set(err, SMX_E_PROTOCOL, "the daemon did not say which command it was");
+    if (r == 0)
+        r = smx_session_logs(c, sandbox, session, f.cmd_id, ret, err);
+    smx_free(f.cmd_id);
+    return r;
+}
+
+int smx_session_exec(struct smx_client *c, const char *sandbox, const char *session,
+    const struct smx_session_exec *spec, struct smx_session_result **ret, struct smx_err *err)
+{
+    return spec->end_on_cancel && !spec->async
+               ? exec_interruptible(c, sandbox, session, spec, ret, err)
+               : exec_at_once(c, sandbox, session, spec, ret, err);
 }
 
 int smx_session_input(struct smx_client *c, const char *sandbox, const char *session,

@@ -82,6 +82,24 @@ def test_ctrl_c_ends_the_command_and_not_the_session(sm, session, how):
     assert [(c["status"], c["exit_code"]) for c in commands] == [("ended", 137), ("ended", 0)]
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_with_json_too(sm, session, how):
+    p = sm.popen("--json", "session", "exec", session, "s1", "touch /tmp/begun-json; sleep 1000")
+    end = time.monotonic() + 60
+    while sm("exec", session, "--", "test", "-e", "/tmp/begun-json").returncode != 0:
+        assert time.monotonic() < end
+    p.send_signal(how)
+    assert p.wait(60) == 128 + how and p.stdout.read() == b""
+    p.stdout.close()
+    p.stderr.close()
+    sm.ok("exec", session, "--", "rm", "/tmp/begun-json")
+    done = sm("--json", "session", "exec", session, "s1", "echo next; echo err >&2; exit 4")
+    assert done.returncode == 4
+    assert {k: done.json[k] for k in ("status", "exit_code", "stdout", "stderr", "timed_out")} == {
+        "status": "ended", "exit_code": 4, "stdout": "next\n", "stderr": "err\n", "timed_out": False}
+    assert "sleep 1000" not in sm.ok("exec", session, "--", "ps", "-ef").text
+
+
 def test_streamed_lines_begin_with_the_command_s_id(sm, session):
     reply = subprocess.run(["curl", "-sSfN", "--unix-socket", sm.url.removeprefix("unix:"), "-H", "Accept: application/x-ndjson", "-d",
                             json.dumps({"command": "echo hi"}), f"http://localhost/api/sandboxes/{session}/sessions/s1/exec"],
