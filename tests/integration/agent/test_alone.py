@@ -81,9 +81,8 @@ def test_one_that_waits_serves_after_a_byte_and_ends_without(used):
     path = os.path.join(directory, "agent.sock")
     process = subprocess.Popen([BINARY, "--listen", path, "--wait"], stdin=subprocess.PIPE)
     try:
-        until(lambda: os.path.exists(path), "it does not listen")
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(path)
+            until(lambda: os.path.exists(path) and s.connect_ex(path) == 0, "it does not listen")  # it binds a moment before
             s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             s.settimeout(0.3)
             with pytest.raises(TimeoutError):
