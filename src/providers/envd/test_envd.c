@@ -758,7 +758,6 @@ FIBER_TEST(what_follows_the_end_is_not_waited_for)
 
 static void expect_no_start(const char *text, size_t n)
 {
-    SMX_CLEANUP(smx_buf_done) struct smx_buf reply = { 0 };
     struct provider_process_spec spec = { .argv = true_argv };
     struct provider_stream *p = NULL;
 
