@@ -56,7 +56,7 @@ void samples_keep(struct sbx *b, const struct provider_stats *st)
 {
     struct samples *s = &b->samples;
     int64_t now = smx_now_unix_ms();
-    float cpu = cpu_since(b, st, now);
+    float cpu = st->brief ? (float)st->cpu_pct : cpu_since(b, st, now);
 
     s->cpu_ns = st->cpu_ns;
     s->at_unix_ms = now;
@@ -72,9 +72,11 @@ void samples_keep(struct sbx *b, const struct provider_stats *st)
         .cpu_pct = cpu };
 }
 
-/* One look; its box stays meanwhile, also when the sandbox goes. */
-static int look(struct sbx *b, struct smx_err *err)
+/* One look; its box stays meanwhile, also when the sandbox goes. asked: somebody wants to know, so
+ * that it may cost what it costs. */
+static int look(struct sbx *b, bool asked, struct smx_err *err)
 {
+    uint64_t deadline = smx_deadline_in_ms(SAMPLE_TIMEOUT_MS);
     struct provider_stats st = { 0 };
     struct provider_box *box;
     int r;
@@ -85,7 +87,9 @@ static int look(struct sbx *b, struct smx_err *err)
     if (r < 0)
         return r;
     b->sampling = true;
-    r = provider_sample(box, &st, smx_deadline_in_ms(SAMPLE_TIMEOUT_MS), err);
+    r = provider_sample(box, &st, deadline, err);
+    if (r == -SMX_E_UNSUPPORTED && asked)
+        r = provider_stats(box, &st, deadline, err);
     b->sampling = false;
     if (r == 0)
         samples_keep(b, &st);
@@ -99,7 +103,7 @@ int sandbox_sample(struct sandbox *sb, struct smx_err *err)
 
     if (smx_now_unix_ms() - b->samples.at_unix_ms < FRESH_MS)
         return 0;
-    return look(b, err);
+    return look(b, /* asked= */ true, err);
 }
 
 size_t sandbox_samples(const struct sandbox *sb, int64_t from_unix_ms, int64_t to_unix_ms,
@@ -158,7 +162,7 @@ static void sample_some(struct core *c)
     for (size_t i = 0; i < n; i++) {
         struct smx_err err = { 0 };
 
-        if (!c->closing && look(v[i], &err) == -SMX_E_UNSUPPORTED)
+        if (!c->closing && look(v[i], /* asked= */ false, &err) == -SMX_E_UNSUPPORTED)
             v[i]->rt->no_samples = true;
         c->sampled_last = v[i]->pub.serial;
         sandbox_unref(&v[i]->pub);

@@ -109,7 +109,8 @@ struct provider_stats {
     uint64_t pids, pids_limit;
     uint64_t net_rx_bytes, net_tx_bytes;
     uint64_t oom_kills;
-    bool brief; /* the runtime tells of memory and disk alone: the rest is not known, and 0 */
+    bool brief; /* the runtime tells of memory, disk and cpu_pct alone: the rest is not known, 0 */
+    double cpu_pct; /* of all cores together, of late; of a brief one only */
 };
 
 struct provider_template {

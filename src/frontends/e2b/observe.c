@@ -6,6 +6,8 @@
 
 /* --- metrics ---------------------------------------------------------------------------------- */
 
+enum { STALE_MS = 60 * 1000 }; /* such a sample is of a runtime that is looked at when asked */
+
 static void write_metric(
     struct json_writer *w, const struct sandbox *sb, const struct sandbox_sample *s)
 {
@@ -91,7 +93,7 @@ static void write_newest(
     if (e2b_find(fe, x, id, &sb, &err) < 0)
         return;
     n = sandbox_samples(sb, 0, INT64_MAX, v, SANDBOX_SAMPLES);
-    if (n == 0) {
+    if (n == 0 || v[n - 1].unix_ms < smx_now_unix_ms() - STALE_MS) {
         refresh(sb);
         n = sandbox_samples(sb, 0, INT64_MAX, v, SANDBOX_SAMPLES);
     }

@@ -643,7 +643,8 @@ static int last_figures(
             .memory_limit_bytes = m->mem_total,
             .disk_bytes = m->disk_used,
             .disk_limit_bytes = m->disk_total,
-            .brief = true };
+            .brief = true,
+            .cpu_pct = m->cpu_used_pct };
         r = 1;
     }
     e2b_list_free(&e2b_metric_table, &list);
@@ -665,7 +666,8 @@ static int e2b_stats(
             .memory_limit_bytes = m.mem_total,
             .disk_bytes = m.disk_used,
             .disk_limit_bytes = m.disk_total,
-            .brief = true };
+            .brief = true,
+            .cpu_pct = m.cpu_used_pct };
     return r;
 }
 
