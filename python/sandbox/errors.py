@@ -42,7 +42,7 @@ class ForbiddenError(SandboxError, builtins.PermissionError):
 class NotFoundError(SandboxError):
     code = "not_found"
     title = "Not found"
-    hint = "Check the path; the API is described in docs/api.md."
+    hint = "Check the name or path; docs/api.md describes the API."
     retryable = False
 
 class SandboxNotFoundError(NotFoundError):
