@@ -53,17 +53,19 @@ static struct smx_view cookie_token(const struct http_exchange *x)
     return (struct smx_view){ NULL, 0 };
 }
 
-/* The target without the token. One that would lead to another host is "/". */
-static void write_location(const struct http_exchange *x, struct smx_buf *out)
+static bool is_our_parameter(struct smx_view one)
+{
+    struct smx_view value;
+
+    return h1_query_get(one, PROXY_OWN_TOKEN_QUERY, 0, &value);
+}
+
+/* The target without the token. */
+static void write_target(const struct http_exchange *x, struct smx_buf *out)
 {
     struct smx_view path = http_path(x), rest = http_query(x);
     char before = '?';
 
-    if (path.n == 0 || path.p[0] != '/' ||
-        (path.n > 1 && (path.p[1] == '/' || path.p[1] == '\\'))) {
-        smx_buf_append_char(out, '/');
-        return;
-    }
     smx_buf_append(out, path.p, path.n);
     while (rest.n > 0) {
         const char *end = memchr(rest.p, '&', rest.n);
@@ -71,12 +73,23 @@ static void write_location(const struct http_exchange *x, struct smx_buf *out)
         size_t used = one.n + (end != NULL);
 
         rest = (struct smx_view){ rest.p + used, rest.n - used };
-        if (one.n == 0 || smx_view_starts(one, PROXY_OWN_TOKEN_QUERY "="))
+        if (one.n == 0 || is_our_parameter(one))
             continue;
         smx_buf_append_char(out, before);
         smx_buf_append(out, one.p, one.n);
         before = '&';
     }
+}
+
+/* One that would lead to another host is "/". */
+static void write_location(const struct http_exchange *x, struct smx_buf *out)
+{
+    struct smx_view path = http_path(x);
+
+    if (path.n == 0 || path.p[0] != '/' || (path.n > 1 && (path.p[1] == '/' || path.p[1] == '\\')))
+        smx_buf_append_char(out, '/');
+    else
+        write_target(x, out);
 }
 
 /* A browser that brings the token in the query gets it as a cookie and comes back without. */
@@ -124,6 +137,24 @@ static int refuse(const struct http_exchange *x, const struct sandbox *sb, struc
         http_field(x, PROXY_TRAFFIC_TOKEN_FIELD).p ? "not its token" : "missing");
 }
 
+/* Null when the query has no token, or somebody else's. */
+static struct smx_view query_token(const struct http_exchange *x, const struct sandbox *sb)
+{
+    struct smx_view v;
+
+    if (h1_query_get(http_query(x), PROXY_OWN_TOKEN_QUERY, 0, &v) && token_valid(sb, v))
+        return v;
+    return (struct smx_view){ NULL, 0 };
+}
+
+/* A redirection would lose a body, and is not followed by who wants to upgrade. */
+static bool can_come_back(const struct http_exchange *x)
+{
+    const struct h1_head *head = http_head(x);
+
+    return (head->method == H1_GET || head->method == H1_HEAD) && !head->upgrade;
+}
+
 /* 1: go on; 0: answered; negative: refused. */
 static SMX_NOINLINE int admit(
     struct http_exchange *x, const struct sandbox *sb, struct smx_err *err)
@@ -133,18 +164,20 @@ static SMX_NOINLINE int admit(
     if (is_open(x, sb) || proxy_token(x, PROXY_OWN_TOKEN_FIELD, sb) ||
         proxy_token(x, PROXY_TOKEN_FIELD, sb) || token_valid(sb, cookie_token(x)))
         return 1;
-    if (h1_query_get(http_query(x), PROXY_OWN_TOKEN_QUERY, 0, &query) && token_valid(sb, query)) {
+    query = query_token(x, sb);
+    if (query.p && can_come_back(x)) {
         set_cookie(x, query);
         return 0;
     }
-    return refuse(x, sb, err);
+    return query.p ? 1 : refuse(x, sb, err);
 }
 
 /* --- what the server inside does not see ------------------------------------------------------ */
 
 struct cut {
     struct proxy_drop drop;
-    struct smx_buf add; /* the cookies that are not ours */
+    struct smx_buf add;    /* the cookies that are not ours */
+    struct smx_buf target; /* without our token, where it has one */
     struct http_client client;
 };
 
@@ -157,6 +190,16 @@ static bool is_our_key(struct frontend *fe, struct smx_view given)
                                                              core_key_check(fe->core, text, &key)));
 }
 
+static bool bearer_is_ours(struct frontend *fe, struct smx_view v)
+{
+    struct core_key key;
+    char text[CORE_KEY_SIZE];
+
+    return v.n > 7 && smx_view_ieq((struct smx_view){ v.p, 7 }, "bearer ") &&
+           smx_view_copy(text, sizeof text, (struct smx_view){ v.p + 7, v.n - 7 }) &&
+           core_key_check(fe->core, text, &key);
+}
+
 /* An app may have fields of these names of its own; who routes by E2B's fields means us. */
 static SMX_NOINLINE void drop_credentials(struct frontend *fe, const struct http_exchange *x,
     const struct proxy_target *to, const struct sandbox *sb, struct proxy_drop *d)
@@ -166,6 +209,8 @@ static SMX_NOINLINE void drop_credentials(struct frontend *fe, const struct http
         proxy_drop_add(d, PROXY_TOKEN_FIELD);
     if (to->fields || is_our_key(fe, http_field(x, "X-API-KEY")))
         proxy_drop_add(d, "X-API-KEY");
+    if (bearer_is_ours(fe, http_field(x, "Authorization")))
+        proxy_drop_add(d, "Authorization");
 }
 
 static void keep_other_cookies(struct smx_view rest, struct smx_buf *out)
@@ -226,7 +271,9 @@ static int dial(
 static int relay_to(struct frontend *fe, struct http_exchange *x, struct sandbox *sb,
     struct provider_box *box, uint16_t port, struct cut *cut, struct smx_err *err)
 {
-    struct http_relay opts = { .drop = cut->drop.v, .add = &cut->add };
+    struct http_relay opts = {
+        .drop = cut->drop.v, .add = &cut->add, .target = { cut->target.data, cut->target.len }
+    };
     int r = dial(box, port, &cut->client, err);
 
     if (r < 0)
@@ -265,10 +312,16 @@ static int serve(struct frontend *fe, struct http_exchange *x, const struct prox
     if (!cut)
         return smx_err_oom(err);
     smx_buf_init(&cut->add, SMX_HTTP_HEAD_MAX);
+    smx_buf_init(&cut->target, SMX_HTTP_TARGET_MAX + 1);
     drop_credentials(fe, x, to, sb, &cut->drop);
     r = cut_cookie(x, cut, err);
+    if (r == 0 && query_token(x, sb).p) {
+        write_target(x, &cut->target);
+        r = smx_buf_check(&cut->target, err);
+    }
     if (r == 0)
         r = relay(fe, x, sb, to->port, cut, err);
+    smx_buf_done(&cut->target);
     smx_buf_done(&cut->add);
     return r;
 }

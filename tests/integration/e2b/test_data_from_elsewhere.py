@@ -77,6 +77,7 @@ def test_a_port_needs_the_token(elsewhere, native):
     for query, location in (("", "/x"), ("a=1&", "/x?a=1"), ("a=1&b=%2F&", "/x?a=1&b=%2F")):
         status, head = elsewhere.curl(f"/x?{query}sandmux_token={token}", "-i", host=host)
         assert status == 302 and f"Set-Cookie: sandmux_token={token}; Path=/; HttpOnly; SameSite=Lax" in head and f"Location: {location}\n" in head
+    assert elsewhere.curl(f"/?sandmux_token={token}", "-X", "POST", "-d", "x", host=host)[0] == 501  # it is the app that does not know POST
     assert "Location: /\n" in elsewhere.curl(f"//evil.example?sandmux_token={token}", "-i", host=host)[1]
     assert elsewhere.curl("/?sandmux_token=x", host=host)[0] == 401
     routed = {"E2b_Sandbox_Id": box, "E2b_Sandbox_Port": "8000"}

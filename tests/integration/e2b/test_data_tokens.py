@@ -206,7 +206,7 @@ ECHO = r"""
 import http.server
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        data = "".join(f"{k.lower()}: {v}\n" for k, v in self.headers.items()).encode()
+        data = (f"target {self.path}\n" + "".join(f"{k.lower()}: {v}\n" for k, v in self.headers.items())).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(data))); self.end_headers(); self.wfile.write(data)
     def log_message(self, *a): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", 3100), H).serve_forever()
@@ -231,6 +231,20 @@ def test_no_credential_of_ours_reaches_user_code(echo, api_key, by):
     for secret in (token, api_key, "traffic", "x-access-token", "x-api-key", "e2b-sandbox", "x-sandmux"):
         assert secret not in seen.text, seen.text
     assert "cookie: a=1; b=2\n" in seen.text and "authorization: Bearer the-app's-own\n" in seen.text and "x-own: kept\n" in seen.text
+
+
+@pytest.mark.parametrize("query,left", [("?sandmux_token={}", "/x"), ("?a=1&sandmux_token={}&b=%2F+2", "/x?a=1&b=%2F+2"), ("?%73andmux_token={}&c", "/x?c"),
+                                        ("?a=1&sandmux_token=the-app's", "/x?a=1&sandmux_token=the-app's")])
+def test_a_token_in_the_query_does_not_reach_user_code(echo, query, left):
+    """From this host none is needed, but a preview URL may bring one."""
+    reply = requests.get(f"{echo.daemon.url}/x{query.format(token_of(echo))}", headers={"Host": host_of(echo, 3100)}, timeout=60)
+    assert reply.status_code == 200 and reply.text.startswith(f"target {left}\n"), reply.text
+    assert token_of(echo) not in reply.text
+
+
+def test_a_key_of_ours_as_bearer_does_not_reach_user_code(echo, api_key):
+    seen = ask(echo, "GET", "/", port=3100, by="host", token=False, headers={"Authorization": f"Bearer {api_key}"})
+    assert seen.status_code == 200 and "authorization" not in seen.text
 
 
 def test_an_app_keeps_fields_of_the_same_names(echo):
