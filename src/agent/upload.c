@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -142,18 +143,33 @@ static int copy_by_buffer(int in, int out)
     return n < 0 ? errno : 0;
 }
 
+/* Waits until there is something to splice and says how much, 0 at the end: a splice that waits for
+ * more holds the file's lock meanwhile, on overlayfs, and whoever else writes the file waits, even
+ * the agent that is to send us more. */
+static size_t await_input(int in)
+{
+    struct pollfd p = { .fd = in, .events = POLLIN };
+    int n = 0;
+
+    while (poll(&p, 1, -1) < 0 && errno == EINTR)
+        continue;
+    return ioctl(in, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
 static int write_work(void *arg)
 {
     struct writing *w = arg;
-    ssize_t n;
+    ssize_t n = 0;
+    size_t some;
 
     if (w->path) {
         w->out = open(w->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
         if (w->out < 0)
             return errno;
     }
-    while ((n = splice(w->in, NULL, w->out, NULL, PIPE_SIZE, SPLICE_F_MOVE)) > 0)
-        ;
+    while ((some = await_input(w->in)) > 0 &&
+           (n = splice(w->in, NULL, w->out, NULL, some, SPLICE_F_MOVE)) > 0)
+        n = 0;
     if (n < 0 && errno != EINVAL)
         return errno;
     return n < 0 ? copy_by_buffer(w->in, w->out) : 0;
