@@ -553,18 +553,22 @@ static void ask_to_end(struct box *b, uint64_t grace_ms)
 int box_stop(struct box *b, uint64_t grace_ms, struct smx_err *err)
 {
     SMX_CLEANUP(box_unlock) struct box *locked = NULL;
-    int r = box_lock(b, BIT(RUNNING) | BIT(PAUSED), "stopping", &locked, err);
+    int recorded, r = box_lock(b, BIT(RUNNING) | BIT(PAUSED), "stopping", &locked, err);
+    bool paused;
 
     if (r < 0)
         return r;
-    if (b->m.state == ENGINE_STATE_PAUSED)
-        cgroup_freeze(&b->e->cgroups, box_group(b), /* on= */ false, NULL);
+    paused = b->m.state == ENGINE_STATE_PAUSED;
     b->m.state = ENGINE_STATE_STOPPING;
+    box_record(b, /* err= */ NULL); /* a successor finishes it; a full disk does not prevent it */
+    if (paused)
+        cgroup_freeze(&b->e->cgroups, box_group(b), /* on= */ false, NULL);
     if (grace_ms > 0)
         ask_to_end(b, grace_ms);
     r = end_processes(b, ENGINE_REASON_STOPPED, err);
     b->m.state = r < 0 ? ENGINE_STATE_RUNNING : ENGINE_STATE_STOPPED;
-    return r < 0 ? r : box_record(b, err);
+    recorded = box_record(b, r < 0 ? NULL : err);
+    return r < 0 ? r : recorded;
 }
 
 /* [parks] */

@@ -97,7 +97,9 @@ static void ended_unseen(struct box *b)
     bool oom = cgroup_ooms(&b->e->cgroups, box_group(b)) > 0;
 
     clear_groups(b->e, box_group(b));
-    if (b->m.state != ENGINE_STATE_STOPPED)
+    if (b->m.state == ENGINE_STATE_STOPPING)
+        b->m.reason = ENGINE_REASON_STOPPED;
+    else if (b->m.state != ENGINE_STATE_STOPPED)
         b->m.reason = oom ? ENGINE_REASON_OOM : ENGINE_REASON_LOST;
     b->m.state = ENGINE_STATE_STOPPED;
     b->m.pid = b->m.start_time = 0;
@@ -113,10 +115,20 @@ static bool is_whole(const struct meta *m, const char *id)
            (!m->group || (smx_starts(m->group, CG_READY) && smx_name_valid(m->group)));
 }
 
+/* [parks] A stop that had begun when the engine was killed: its processes were asked to end. */
+static void finish_stop(struct box *b)
+{
+    struct smx_err err = { 0 };
+
+    if (box_stop(b, /* grace_ms= */ 0, &err) < 0)
+        smx_warn("sandbox %s was being stopped: %s", b->m.id, err.msg);
+}
+
 /* [parks] Takes the meta. */
 static int resurrect(struct engine *e, struct meta *m, int box_fd, struct smx_err *err)
 {
     bool rebooted = !smx_streq(m->boot_id, e->boot_id);
+    bool stopping = m->state == ENGINE_STATE_STOPPING;
     struct box *b;
     int r = rebooted ? after_reboot(e, m) : 0;
     int pidfd = rebooted ? -1 : open_process(m);
@@ -130,8 +142,12 @@ static int resurrect(struct engine *e, struct meta *m, int box_fd, struct smx_er
         smx_close(pidfd);
         return r;
     }
-    if (pidfd >= 0)
-        return go_on(b, pidfd, err);
+    if (pidfd >= 0) {
+        r = go_on(b, pidfd, err);
+        if (r == 0 && stopping)
+            finish_stop(b);
+        return r;
+    }
     ended_unseen(b);
     return meta_write(box_fd, &b->m, err);
 }

@@ -88,6 +88,23 @@ def test_killed_in_the_middle_of_a_change(engine, op):
     assert check_consistent(engine) == set(ids)
 
 
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_a_stop_that_has_begun_is_finished_by_the_next_engine(engine, state):
+    """Its processes were asked to end, and a paused one was thawed for it: it does not come back as running."""
+    id = engine.create()["id"]
+    engine.run(id, "(trap '' TERM; while true; do sleep 1; done) >/dev/null 2>&1 &")
+    if state == "paused":
+        engine.call("pause", id=id)
+    engine.gate.send("stop", id=id, grace_ms=60000)
+    until(lambda: json.loads(meta(engine, id).read_text())["state"] == "stopping")
+    time.sleep(0.1)
+    engine.restart()
+    (box,) = until(lambda: [b for b in engine.list() if b["state"] == "stopped"])
+    assert box["reason"] == "stopped", box
+    engine.call("start", id=id)
+    assert check_consistent(engine) == {id}
+
+
 def test_processes_go_on_while_no_engine_is_there(engine):
     id = engine.create()["id"]
     engine.run(id, "setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i > /root/n; sleep 0.01; done' >/dev/null 2>&1 &")
