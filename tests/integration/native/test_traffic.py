@@ -193,6 +193,6 @@ def test_traffic_extends_the_lifetime_of_a_sandbox(daemon):
 
 
 def test_hosts_that_only_look_like_ports(daemon, app):
-    for name in (f"0-{app.id}.localhost", f"65536-{app.id}.localhost", f"x-{app.id}.localhost"):
-        assert requests.get(daemon.url + "/nowhere", headers={"Host": name}, timeout=60).status_code == 404
+    for name, status in ((f"0-{app.id}.localhost", 400), (f"65536-{app.id}.localhost", 400), ("3000-.localhost", 400), (f"x-{app.id}.localhost", 404)):
+        assert requests.get(daemon.url + "/nowhere", headers={"Host": name}, timeout=60).status_code == status
     assert requests.get(daemon.url, headers={"Host": f"3000-{app.id}.evil.example"}, timeout=60).status_code == 403
