@@ -96,8 +96,8 @@ struct frontend_host {
 bool frontend_host_parse(struct smx_view field, struct frontend_host *ret);
 /* localhost, *.localhost, a loopback address, a configured domain or below one. */
 bool frontend_host_known(const struct frontend *fe, const struct frontend_host *h);
-/* "<port>-<key>.<domain>": true, with the port and the id, name or alias of a sandbox. The port is 0
- * when it is none or no sandbox is named: such a host is no other's either. */
+/* "<port>-<key>.<domain>": true, with the port and the id, name or alias of a sandbox. The port is
+ * 0 when it is none or no sandbox is named: such a host is no other's either. */
 bool frontend_host_traffic(const struct frontend *fe, const struct frontend_host *h,
     uint16_t *ret_port, char *key, size_t size);
 
