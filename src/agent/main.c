@@ -36,8 +36,8 @@ static void usage(FILE *out)
     fputs(
         "usage: sandmux-agent [--listen-fd N | --listen PATH] [--score-fd N] [--wait]\n\n"
         "Serves the envd protocol on a unix socket: the inherited descriptor N (default 3), or a\n"
-        "new socket at PATH. --score-fd: an inherited /proc/self/oom_score_adj. --wait: serves once\n"
-        "a byte comes on standard input, and ends when that is closed before.\n",
+        "new socket at PATH. --score-fd: an inherited /proc/self/oom_score_adj. --wait: serves\n"
+        "once a byte comes on standard input, and ends when that is closed before.\n",
         out);
 }
 
