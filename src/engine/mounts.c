@@ -26,7 +26,8 @@
 enum {
     OPTIONS_SIZE = 256,
     TTY_GROUP = 5,
-    TERMINALS_MAX = 256 /* of one sandbox; the kernel has some 3 000 for all together */
+    TERMINALS_MAX = 256, /* of one sandbox; the kernel has some 3 000 for all together */
+    DEV_KEPT_BACK_MIB = 8
 };
 
 static int mount_error(struct smx_err *err, const char *what)
@@ -145,7 +146,14 @@ static int fill_dev(struct smx_err *err)
 }
 
 /* /dev and /dev/shm are one file system, bounded by the memory limit (its pages are charged to the
- * sandbox): each file system more costs every memory control group of the host a little. */
+ * sandbox): each file system more costs every memory control group of the host a little. An eighth
+ * of the memory is kept back: who fills the rest gets ENOSPC. Without it an upload that fills it
+ * would end the agent, which then is the only process that the kernel can kill for memory. */
+static unsigned long long dev_mib(uint64_t memory_mib)
+{
+    return memory_mib - SMX_MAX(memory_mib / 8, SMX_MIN(memory_mib / 2, DEV_KEPT_BACK_MIB));
+}
+
 static int mount_dev(const struct mounts_plan *p, struct smx_err *err)
 {
     unsigned base = (unsigned)slot_base(p->userns.slot);
@@ -153,7 +161,7 @@ static int mount_dev(const struct mounts_plan *p, struct smx_err *err)
     int r;
 
     snprintf(options, sizeof options, "mode=755,uid=%u,gid=%u,size=%lluM,nr_inodes=65536", base,
-        base, (unsigned long long)p->memory_mib);
+        base, dev_mib(p->memory_mib));
     if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, options) < 0)
         return mount_error(err, "/dev");
     r = fill_dev(err);
@@ -170,7 +178,7 @@ int mounts_resize_dev(uint64_t memory_mib, struct smx_err *err)
 {
     char options[OPTIONS_SIZE];
 
-    snprintf(options, sizeof options, "size=%lluM", (unsigned long long)memory_mib);
+    snprintf(options, sizeof options, "size=%lluM", dev_mib(memory_mib));
     if (mount("tmpfs", "/dev", NULL, MS_REMOUNT | MS_NOSUID | MS_NOEXEC, options) < 0)
         return mount_error(err, "/dev with its size");
     return 0;

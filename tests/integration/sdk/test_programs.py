@@ -1,0 +1,22 @@
+"""Programs that use the SDKs as applications do, beyond single calls: each test is one that somebody could have written."""
+import pytest
+from test_field_reports import javascript, locked  # noqa: F401 (fixtures)
+
+pytestmark = pytest.mark.root
+SHARED_MEMORY = """
+import { Sandbox } from 'e2b'
+const sandbox = await Sandbox.create()
+await sandbox.commands.run('head -c 2G /dev/zero > /dev/shm/full; true')
+try {
+  await sandbox.files.write('/dev/shm/more', new Blob([new Uint8Array(100 << 20)]))
+  console.log('written')
+} catch (e) {
+  console.log(e.constructor.name)
+}
+console.log((await sandbox.commands.run('rm /dev/shm/full && echo alive')).stdout.trim())
+await sandbox.kill()
+"""
+
+
+def test_an_upload_into_full_shared_memory_is_refused_and_the_sandbox_goes_on(daemon, javascript):
+    assert javascript(daemon, SHARED_MEMORY) == ["NotEnoughSpaceError", "alive"]
