@@ -119,6 +119,7 @@ struct sbx {
     uint64_t moved_ns;          /* when the lock was last given back */
     uint64_t verified_until_ns; /* adopt_verify() believes it until then */
     bool dirty;                 /* the row is behind: a write failed */
+    bool doubtful;              /* a change ended without an answer: only the provider knows */
     enum sandbox_state row_state;
     int64_t armed_unix_ms; /* when its lifetime began */
     struct io_timer expiry, push;

@@ -314,9 +314,48 @@ static int change_for(
     io_shield_end();
     core_account(b, ch->op, r, begun);
     core_audit(b, ch->op, r);
-    if (r == -SMX_E_AMBIGUOUS || r == -SMX_E_TIMEOUT)
+    b->doubtful = r == -SMX_E_AMBIGUOUS || r == -SMX_E_TIMEOUT;
+    if (b->doubtful)
         recovery_start(b->rt); /* the provider tells which of both it is */
     return r;
+}
+
+/* What the provider has; UNKNOWN when it is not in its list. */
+static int ask_state(struct sbx *b, struct provider_info *ret, struct smx_err *err)
+{
+    uint64_t deadline = smx_deadline_in_ms(CHANGE_TIMEOUT_MS);
+    struct provider_info *all = NULL;
+    size_t n = 0;
+    int r = provider_lookup(b->rt->provider, b->pub.provider_id, ret, deadline, err);
+
+    if (r == -SMX_E_SANDBOX_NOT_FOUND) {
+        ret->state = PROVIDER_BOX_GONE;
+        return 0;
+    }
+    if (r != -SMX_E_UNSUPPORTED)
+        return r;
+    r = provider_list(b->rt->provider, &all, &n, deadline, err);
+    for (size_t i = 0; i < n && r == 0; i++)
+        if (smx_streq(all[i].provider_id, b->pub.provider_id))
+            *ret = all[i];
+    smx_free(all);
+    return r;
+}
+
+/* Who asks again before recovery has looked is not told that it is so already. The lock is held. */
+static int settle_doubt(struct sbx *b, struct smx_err *err)
+{
+    struct provider_info info = { .state = PROVIDER_BOX_UNKNOWN };
+    int r;
+
+    if (!b->doubtful)
+        return 0;
+    r = b->rt->provider ? ask_state(b, &info, err) : not_attached(b, err);
+    if (r < 0)
+        return r;
+    sandbox_follow(b, info.state, info.state == PROVIDER_BOX_GONE ? "lost" : info.reason);
+    b->doubtful = info.state == PROVIDER_BOX_UNKNOWN;
+    return 0;
 }
 
 static int change(struct sbx *b, const struct change *ch, struct smx_err *err)
@@ -335,6 +374,10 @@ static const struct change pausing = { "pause", "paused", SANDBOX_PAUSING, SANDB
 
 int sandbox_start_locked(struct sbx *b, struct smx_err *err)
 {
+    int r = settle_doubt(b, err);
+
+    if (r < 0)
+        return r;
     switch (b->pub.state) {
     case SANDBOX_RUNNING:
         return 0;
@@ -378,8 +421,9 @@ static int simple(struct sandbox *sb, const struct change *ch, unsigned from, st
 
     if (r < 0)
         return r;
-    if (sb->state == ch->to)
-        r = 0;
+    r = settle_doubt(b, err);
+    if (r < 0 || sb->state == ch->to)
+        r = SMX_MIN(r, 0);
     else if (from & (1u << sb->state))
         r = change(b, ch, err);
     else

@@ -112,6 +112,31 @@ FIBER_TEST(crash_in_other_changes_takes_what_the_provider_has)
     crash_at(FAKE_START, NULL, sandbox_start, sandbox_stop, SANDBOX_RUNNING, true);
 }
 
+/* Neither may be told that it runs, or is paused, because it was so before. */
+FIBER_TEST(after_a_change_without_an_answer_the_next_one_asks_the_provider)
+{
+    FIXTURE(f);
+    SANDBOX(sb);
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, "box", &sb), &f.err);
+    f.cloud.fault[FAKE_STOP] =
+        (struct fake_fault){ .times = 1, .code = SMX_E_AMBIGUOUS, .done_anyway = true };
+    ASSERT_EQ(sandbox_stop(sb, &f.err), -SMX_E_AMBIGUOUS);
+    ASSERT_EQ(sb->state, SANDBOX_RUNNING);
+    ASSERT_OK(sandbox_start(sb, &f.err), &f.err);
+    ASSERT_EQ(fake_cloud_state(&f.cloud, sb->provider_id), PROVIDER_BOX_RUNNING);
+    ASSERT_EQ(sb->state, SANDBOX_RUNNING);
+
+    ASSERT_OK(sandbox_pause(sb, &f.err), &f.err);
+    f.cloud.fault[FAKE_RESUME] =
+        (struct fake_fault){ .times = 1, .code = SMX_E_AMBIGUOUS, .done_anyway = true };
+    ASSERT_EQ(sandbox_resume(sb, &f.err), -SMX_E_AMBIGUOUS);
+    ASSERT_OK(sandbox_pause(sb, &f.err), &f.err);
+    ASSERT_EQ(fake_cloud_state(&f.cloud, sb->provider_id), PROVIDER_BOX_PAUSED);
+    ASSERT_EQ(sb->state, SANDBOX_PAUSED);
+}
+
 FIBER_TEST(an_idempotency_key_adopts_too)
 {
     FIXTURE(a);
