@@ -74,7 +74,7 @@ static int check_network(const struct create *c, struct smx_err *err)
         { n && is_given(n->egress_proxy), "network.egressProxy" },
         { n && is_given(n->https_ports), "network.httpsPorts" },
         { n && is_given(n->dns_servers), "network.dnsServers" },
-        { n && n->mask_request_host, "network.maskRequestHost" } };
+        { n && n->mask_request_host && *n->mask_request_host, "network.maskRequestHost" } };
 
     if (!n)
         return 0;

@@ -95,26 +95,41 @@ static bool is_template_char(char c)
            c == '/' || c == ':';
 }
 
+/* Of characters that may be in one: the parts are there, each once. */
+static bool is_reference(const char *s)
+{
+    const char *slash = strchr(s, '/'), *alias = slash ? slash + 1 : s, *colon = strchr(s, ':');
+
+    for (const char *p = s; *p; p++)
+        if (!is_template_char(*p))
+            return false;
+    if (slash == s || strchr(alias, '/') || *alias == '\0' || *alias == ':')
+        return false;
+    return !colon || (colon > alias && colon[1] && !strchr(colon + 1, ':'));
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 /* "[namespace/]alias[:tag]"; without a tag and with the tag "default" it is the same one. */
 int e2b_template_name(const char *given, char out[SMX_TEMPLATE_LEN_MAX + 1], struct smx_err *err)
 {
     size_t n = 0;
     char *tag;
 
-    while (*given == ' ')
+    while (is_space(*given))
         given++;
     for (const char *p = given; *p && n < SMX_TEMPLATE_LEN_MAX; p++)
         out[n++] = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
-    while (n > 0 && out[n - 1] == ' ')
+    while (n > 0 && is_space(out[n - 1]))
         n--;
     out[n] = '\0';
     tag = strchr(out, ':');
     if (tag && smx_streq(tag, ":default"))
         *tag = '\0';
-    for (const char *p = out; *p; p++)
-        if (!is_template_char(*p))
-            *out = '\0';
-    if (*out == '\0' || strlen(given) > SMX_TEMPLATE_LEN_MAX)
+    if (!is_reference(out) || strlen(given) > SMX_TEMPLATE_LEN_MAX)
         return smx_err_set(
             err, SMX_E_INVALID, "Invalid template reference: '%.80s' is not a name", given);
     return 0;

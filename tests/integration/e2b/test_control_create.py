@@ -61,7 +61,7 @@ def test_a_body_in_chunks(control):
     control.made.append(reply.json()["sandboxID"])
 
 
-@pytest.mark.parametrize("name", ["base", "base:default", " Base ", "BASE"])
+@pytest.mark.parametrize("name", ["base", "base:default", " Base ", "BASE", "\t base\r\n", "BASE:DEFAULT"])
 def test_names_of_the_template(control, name):
     assert control.try_create(templateID=name).json()["templateID"] == "base"
 
@@ -71,7 +71,8 @@ def test_a_template_that_is_not_there(control, name):
     assert refused(control.try_create(templateID=name), 404)["message"] == f"template '{name}' not found"
 
 
-@pytest.mark.parametrize("name", ["", "  ", ":default", "a b", "../base", "x" * 300, "bäse", "a\nb"])
+@pytest.mark.parametrize("name", ["", "  ", ":default", "a b", "../base", "x" * 300, "bäse", "a\nb", "base:", "base:default:x", "a:b:c", "/base",
+                                  "a/", "a/b/c", "a/:x", "a:b/c"])
 def test_a_template_reference_that_is_none(control, name):
     body = refused(control.try_create(templateID=name), 404 if name == "../base" else 400)
     assert name == "../base" or "Invalid template reference" in body["message"]
@@ -134,6 +135,7 @@ def test_what_is_not_served_says_so(control):
 
 def test_network_is_accepted_and_shown(control, daemon):
     network = {"allowOut": ["1.1.1.1", "*.example.com"], "denyOut": ["0.0.0.0/0", "::/0"]}
+    assert control.try_create(network={"maskRequestHost": "", "rules": {}, "egressProxy": None}).status_code == 201
     id = control.create(network=network, allow_internet_access=True)
     got = control.detail(id)
     assert got["network"] == network and got["allowInternetAccess"] is True
