@@ -69,7 +69,7 @@ int store_error(struct store *st, struct smx_err *err, const char *what)
     if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)
         return smx_err_set(err, SMX_E_IO,
             "%s: the database '%s' is damaged; restore it from a backup, or move it away to start "
-            "with an empty one",
+            "with an empty one, which ends the local sandboxes that it knew",
             what, st->path);
     return smx_err_set(err, code_of(rc), "%s: database '%s': %s", what, st->path,
         st->db ? sqlite3_errmsg(st->db) : "out of memory");
@@ -445,7 +445,7 @@ static int check_whole(struct store *st, struct smx_err *err)
         return r;
     return smx_err_set(err, SMX_E_IO,
         "the database '%s' is damaged; restore it from a backup, or move it away to start with an "
-        "empty one",
+        "empty one, which ends the local sandboxes that it knew",
         st->path);
 }
 

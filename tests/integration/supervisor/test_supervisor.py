@@ -1,4 +1,5 @@
 """`sandmux serve`: one owner of a state directory and a port, programs that are started again, orderly and disorderly ends."""
+import errno
 import json
 import os
 import pathlib
@@ -90,6 +91,61 @@ def test_a_damaged_database_is_a_clear_end(make_daemon):
     (d.state / "gateway" / "gateway.db").write_bytes(b"this is no database" * 1000)
     d.spawn()
     assert ended(d) != 0 and "gateway.db" in d.log()
+
+
+@needs_root
+@pytest.mark.parametrize("damage", ["half of it", "bytes of it"])
+def test_a_damaged_database_takes_no_sandbox_along_and_says_what_would(make_daemon, damage):
+    """With the file put back everything is as it was; that an empty one ends the sandboxes is said before it is too late."""
+    d = make_daemon()
+    box = d.create()
+    box.write_file("/tmp/kept", b"kept")
+    d.stop()
+    db = d.state / "gateway" / "gateway.db"
+    whole = db.read_bytes()
+    db.write_bytes(whole[:len(whole) // 2] if damage == "half of it" else whole[:4096] + bytes(b ^ 255 for b in whole[4096:]))
+    d.spawn()
+    assert ended(d) != 0 and "is damaged" in d.log() and "ends the local sandboxes" in d.log()
+    db.write_bytes(whole)
+    d.start()
+    assert box.read_file("/tmp/kept") == b"kept"
+    box.delete()
+    d.stop()
+
+
+@needs_root
+def test_a_full_disk_refuses_what_is_new_and_lets_go_of_what_is_there(make_daemon):
+    """What runs runs on, creates say why, a restart works, deletes make room."""
+    d = make_daemon(start=False)
+    d.state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", d.state], check=True)
+    d.start()
+    boxes = [d.create(), d.create()]
+    with open(d.state / "filler", "wb", buffering=0) as filler:
+        def fill():
+            try:
+                while filler.write(b"x" * 4096):
+                    pass
+            except OSError as e:
+                assert e.errno == errno.ENOSPC
+
+        fill()
+        assert boxes[0].exec("echo on")["stdout"] == "on\n"
+        for path, body in (("/api/sandboxes", {}), ("/sandboxes", {"templateID": "base"})):
+            assert d.post(path, json=body).status_code == 507
+        assert d.put(f"{boxes[0].path}/files/content?path=/tmp/x", data=b"y" * 100_000).status_code == 507
+        d.stop()
+        fill()
+        d.start()
+        assert boxes[1].exec("echo on")["stdout"] == "on\n"
+        fill()
+        for box in boxes:
+            box.delete()
+            d.assert_nothing_left_of(box.id)
+        os.truncate(d.state / "filler", 0)
+    assert d.create().exec("echo on")["stdout"] == "on\n"
+    d.delete_all()
+    d.stop()
 
 
 # --- privilege
