@@ -1,5 +1,6 @@
 """kill -9 of any process of sandmux, at any moment: sandboxes are found again and work on, and nothing half-made is left."""
 import concurrent.futures
+import json
 import os
 import signal
 import time
@@ -198,3 +199,50 @@ def test_a_journal_that_lost_its_last_write_is_noticed(own):
     own.start()
     until(lambda: box.id not in own.sandboxes_on_disk())
     assert own.get(f"/api/sandboxes/{box.id}").status_code == 404
+
+
+def agent_of(box):
+    """The host's pid of a sandbox's first process."""
+    return json.loads((box.daemon.state / "engine" / "sandboxes" / box.id / "meta.json").read_text())["pid"]
+
+
+def test_a_frozen_engine_holds_up_only_what_needs_it(own):
+    box, other = own.create(), own.create()
+    assert box.exec("echo warm")["stdout"] == "warm\n"
+    engine = own.pid_of("sandmux-engine")
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            made = [pool.submit(own.create) for _ in range(3)]
+            paused = pool.submit(own.post, f"{other.path}/pause")
+            assert box.exec("echo on")["stdout"] == "on\n"
+            assert own.get("/healthz").status_code == 200 and own.get("/readyz").status_code == 503
+            assert {i["id"] for i in own.get("/api/sandboxes").json()["items"]} >= {box.id, other.id}
+            assert not any(f.done() for f in made) and not paused.done()
+            os.kill(engine, signal.SIGCONT)
+            for new in made:
+                assert new.result(60).exec("echo on")["stdout"] == "on\n"
+            assert paused.result(60).json()["state"] == "paused"
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    assert own.pid_of("sandmux-engine") == engine
+
+
+def test_a_frozen_agent_holds_up_its_own_sandbox_only(own):
+    box, other = own.create(), own.create()
+    pid = agent_of(box)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            waiting = pool.submit(box.exec, "echo late")
+            assert other.exec("echo on")["stdout"] == "on\n"
+            assert own.create().exec("echo on")["stdout"] == "on\n"
+            assert own.post(f"{box.path}/pause").status_code == 200 and own.post(f"{box.path}/resume").status_code == 200
+            assert not waiting.done()
+            os.kill(pid, signal.SIGCONT)
+            assert waiting.result(60)["stdout"] == "late\n"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    os.kill(pid, signal.SIGSTOP)
+    box.delete()  # the processes of a sandbox are not asked
+    own.assert_nothing_left_of(box.id)
