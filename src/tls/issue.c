@@ -150,18 +150,34 @@ int tls_issue_ca(struct tls_issued *ret, struct smx_err *err)
     return r;
 }
 
+/* Labels of 1 to 63 letters, digits, '-' and '_' with dots between them; the first may be '*'. */
+static bool is_domain(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+    const char *label = smx_starts(name, "*.") ? name + 2 : name;
+
+    for (;;) {
+        size_t n = strspn(label, allowed);
+
+        if (n == 0 || n > 63 || label[0] == '-' || label[n - 1] == '-')
+            return false;
+        if (label[n] != '.')
+            return label[n] == '\0';
+        label += n + 1;
+    }
+}
+
 /* "DNS:a,IP:::1"; a name may hold only what cannot end it. */
 static int alternative_names(
     const char *const *names, size_t n, struct smx_buf *out, struct smx_err *err)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-_.*:";
     unsigned char address[16];
 
     for (size_t i = 0; i < n; i++) {
         bool ip = inet_pton(AF_INET, names[i], address) == 1 ||
                   inet_pton(AF_INET6, names[i], address) == 1;
 
-        if (!names[i][0] || names[i][strspn(names[i], allowed)] || (!ip && strchr(names[i], ':')))
+        if (!ip && !is_domain(names[i]))
             return smx_err_set(err, SMX_E_INVALID,
                 "'%.80s' is neither a domain in lower case nor an address", names[i]);
         smx_buf_appendf(out, "%s%s:%s", i ? "," : "", ip ? "IP" : "DNS", names[i]);

@@ -127,7 +127,7 @@ def test_init_overwrites_nothing_that_it_did_not_make(tmp_path, broken, says):
     assert sandmux("tls", "init", "--dir", folder, "--force").returncode == 0
 
 
-@pytest.mark.parametrize("domain", ["a b/c", "x,DNS:evil", "", "a" * 300, ",".join(f"d{i}.test" for i in range(20))])
+@pytest.mark.parametrize("domain", ["a b/c", "x,DNS:evil", "", "x..y", ".x", "x.", "-x.y", "x." + "a" * 64, "a" * 300, ",".join(f"d{i}.test" for i in range(20))])
 def test_init_refuses_what_is_no_domain(tmp_path, domain):
     out = sandmux("tls", "init", "--dir", tmp_path / "tls", "--domain", domain)
     assert out.returncode in (1, 2) and out.stderr.startswith("sandmux: ")
