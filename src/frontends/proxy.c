@@ -163,12 +163,15 @@ int proxy_relay(struct frontend *fe, struct http_exchange *x, struct sandbox *sb
     return r;
 }
 
+bool proxy_is_lost(int r)
+{
+    return r == -SMX_E_CLOSED || r == -SMX_E_UNAVAILABLE || r == -SMX_E_IO ||
+           r == -SMX_E_PORT_CLOSED;
+}
+
 int proxy_explain(int r, const struct sandbox *sb, struct smx_err *err)
 {
-    bool lost =
-        r == -SMX_E_CLOSED || r == -SMX_E_UNAVAILABLE || r == -SMX_E_IO || r == -SMX_E_PORT_CLOSED;
-
-    if (!lost || sb->state == SANDBOX_RUNNING)
+    if (!proxy_is_lost(r) || sb->state == SANDBOX_RUNNING)
         return r;
     return smx_err_set(
         err, SMX_E_STATE, "sandbox '%s' is %s", sb->id, sandbox_state_name(sb->state));

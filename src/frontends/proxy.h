@@ -51,6 +51,8 @@ void proxy_drop_add(struct proxy_drop *d, const char *field); /* static string *
  * what is frozen would else keep them waiting without a word. */
 int proxy_relay(struct frontend *fe, struct http_exchange *x, struct sandbox *sb,
     struct http_client *c, const struct http_relay *opts, struct smx_err *err);
+/* Whether a relay failed with the loss of the connection to the sandbox. */
+bool proxy_is_lost(int r);
 /* What such a relay failed with, as the sandbox's state explains it. */
 int proxy_explain(int r, const struct sandbox *sb, struct smx_err *err);
 

@@ -118,6 +118,14 @@ FIBER_TEST(what_a_runtime_cannot_do_is_501)
     ASSERT_EQ(fake_cloud_count(&s.f.cloud), 0);
 }
 
+/* One that the door made, held by its caller. */
+static void created(struct site *s, char id[SMX_ID_LEN + 1], struct sandbox **ret)
+{
+    ASSERT_OK(ask(s, H1_POST, "/v2/sandboxes", CREATE), &s->f.err);
+    id_of(s, id);
+    ASSERT_OK(core_find(s->f.core, id, ret, &s->f.err), &s->f.err);
+}
+
 /* A sandbox that is being deleted is gone for clients, and is there again when that failed. */
 static void kill_fiber(void *arg)
 {
@@ -132,9 +140,7 @@ FIBER_TEST(what_is_being_deleted_is_not_there)
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
     char id[SMX_ID_LEN + 1];
 
-    ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
-    id_of(&s, id);
-    ASSERT_OK(core_find(s.f.core, id, &sb, &s.f.err), &s.f.err);
+    created(&s, id, &sb);
     s.f.cloud.fault[FAKE_KILL] =
         (struct fake_fault){ .times = 1, .code = SMX_E_UNAVAILABLE, .delay_ms = 200 };
     spawn("kill", kill_fiber, sb);
@@ -165,9 +171,7 @@ FIBER_TEST(what_is_being_paused_is_waited_for_and_resumed)
     SMX_CLEANUP(sandbox_unrefp) struct sandbox *sb = NULL;
     char id[SMX_ID_LEN + 1];
 
-    ASSERT_OK(ask(&s, H1_POST, "/v2/sandboxes", CREATE), &s.f.err);
-    id_of(&s, id);
-    ASSERT_OK(core_find(s.f.core, id, &sb, &s.f.err), &s.f.err);
+    created(&s, id, &sb);
     s.f.cloud.fault[FAKE_PAUSE].delay_ms = 100;
     for (size_t i = 0; i < SMX_ARRAY_LEN(ways); i++) {
         spawn("pause", pause_fiber, sb);

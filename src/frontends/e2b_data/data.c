@@ -99,7 +99,7 @@ static void wait_for_news(const struct sandbox *sb)
 
 static SMX_NOINLINE int explain(int r, const struct sandbox *sb, struct smx_err *err)
 {
-    if (r != -SMX_E_CLOSED && r != -SMX_E_UNAVAILABLE && r != -SMX_E_IO && r != -SMX_E_PORT_CLOSED)
+    if (!proxy_is_lost(r))
         return r;
     wait_for_news(sb);
     if (r == -SMX_E_CLOSED)

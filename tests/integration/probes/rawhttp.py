@@ -2,8 +2,20 @@
 import re
 import socket
 import ssl
+import subprocess
+
+from conftest import BUILD, Daemon
+from domain import untouched_env
 
 PATIENCE_S = 60
+
+
+def daemon_with_all_listeners(folder):
+    """One that listens over TLS, too, with a certificate of its own in the folder."""
+    subprocess.run([BUILD / "sandmux", "tls", "init", "--dir", folder, "--domain", "sandmux.test"], check=True, capture_output=True,
+                   env=untouched_env(), timeout=60)
+    return Daemon(["--tls-listen", "127.0.0.1:0", "--tls-cert", f"{folder}/cert.pem", "--tls-key", f"{folder}/key.pem", "--domain",
+                   "sandmux.test"])
 
 
 def dial(daemon, listener, timeout=PATIENCE_S):

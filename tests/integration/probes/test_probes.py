@@ -3,16 +3,14 @@ refused, what is unusual and allowed works, and the bytes behind a refused reque
 import pathlib
 import re
 import socket
-import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2b"))
-from conftest import BUILD, Daemon, until
+from conftest import until
 from dataplane import fields, signed_url
-from domain import untouched_env
-from rawhttp import dial, drain, exchange, one_reply, replies
+from rawhttp import daemon_with_all_listeners, dial, drain, exchange, one_reply, replies
 
 pytestmark = pytest.mark.root
 LISTENERS = ("tcp", "tls", "unix")
@@ -65,9 +63,7 @@ class Target:
 def site(tmp_path_factory):
     """A daemon with all listeners, and the targets by name."""
     tls = tmp_path_factory.mktemp("probes") / "tls"
-    subprocess.run([BUILD / "sandmux", "tls", "init", "--dir", tls, "--domain", "sandmux.test"], check=True, capture_output=True,
-                   env=untouched_env(), timeout=60)
-    with Daemon(["--tls-listen", "127.0.0.1:0", "--tls-cert", f"{tls}/cert.pem", "--tls-key", f"{tls}/key.pem", "--domain", "sandmux.test"]) as d:
+    with daemon_with_all_listeners(tls) as d:
         box = d.create()
         box.write_file("/tmp/app.py", APP.encode())
         box.write_file("/tmp/read-me", b"what was read")

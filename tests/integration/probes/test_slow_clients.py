@@ -4,15 +4,13 @@ import concurrent.futures
 import resource
 import socket
 import struct
-import subprocess
 import threading
 import time
 
 import pytest
 
-from conftest import BUILD, SANITIZED, Daemon, until
-from domain import untouched_env
-from rawhttp import dial, drain, exchange, replies
+from conftest import SANITIZED, until
+from rawhttp import daemon_with_all_listeners, dial, drain, exchange, replies
 
 pytestmark = pytest.mark.root
 
@@ -20,9 +18,7 @@ pytestmark = pytest.mark.root
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     tls = tmp_path_factory.mktemp("slow") / "tls"
-    subprocess.run([BUILD / "sandmux", "tls", "init", "--dir", tls, "--domain", "sandmux.test"], check=True, capture_output=True,
-                   env=untouched_env(), timeout=60)
-    with Daemon(["--tls-listen", "127.0.0.1:0", "--tls-cert", f"{tls}/cert.pem", "--tls-key", f"{tls}/key.pem", "--domain", "sandmux.test"]) as d:
+    with daemon_with_all_listeners(tls) as d:
         d.box = d.create()
         yield d
 
