@@ -11,8 +11,8 @@ from conftest import SANITIZED
 pytestmark = pytest.mark.root
 
 
-def neighbour_works(other):
-    got = other.exec("echo fine", timeout_s=30)
+def neighbour_works(other, seconds=30):
+    got = other.exec("echo fine", timeout_s=seconds)
     assert (got["exit_code"], got["stdout"]) == (0, "fine\n")
 
 
@@ -27,10 +27,12 @@ def wait_for(check, seconds=60):
 
 
 def test_field_report_20_fork_bomb(daemon, sandbox, other_sandbox):
+    """The neighbour works, but may have to wait: on a kernel that samples pages (DAMON) a page of /bin/sh stays locked while
+    the sampler queues with hundreds of forks for the lock of the file's mappings; 53 s were seen in one of 200 bombs."""
     sandbox.exec("sh -c 'bomb() { bomb | bomb & }; bomb' >/dev/null 2>&1 &", timeout_s=20)
     sandbox.try_exec("unshare -Ur sh -c 'bomb() { bomb | bomb & }; bomb' >/dev/null 2>&1 &", timeout_s=20)
     time.sleep(2)
-    neighbour_works(other_sandbox)
+    neighbour_works(other_sandbox, seconds=170)
     assert daemon.get("/api/runtime/health").json()["status"] == "healthy"
     assert daemon.get("/healthz").status_code == 200
     sandbox.delete()
