@@ -4,10 +4,9 @@ import os
 import pathlib
 import subprocess
 import textwrap
-import time
 import zipfile
 
-from conftest import BUILD, PATIENCE_S, ROOT, clean_env
+from conftest import BUILD, PATIENCE_S, ROOT, clean_env, until
 
 PYTHON = "/usr/bin/python3"
 WORK = BUILD / "python"
@@ -51,25 +50,52 @@ def ids_of(daemon):
     return {item["id"] for item in daemon.get("/api/sandboxes?limit=1000").json()["items"]}
 
 
+class SlowWay:
+    """A proxy that holds back the replies to some requests until it is told to let them through."""
+
+    def __init__(self, daemon, what):
+        self.process = subprocess.Popen([PYTHON, str(pathlib.Path(__file__).parent / "slow_proxy.py"), str(daemon.port), what],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+
+    def wait_for_request(self):
+        assert self.process.stdout.readline() == "seen\n"
+
+    def let_through(self):
+        self.process.stdin.close()
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
 @contextlib.contextmanager
-def slow_way_to(daemon, seconds, what="POST /api/sandboxes HTTP"):
-    """The URL of a proxy that holds back the replies to such requests; its log says when one came."""
-    proxy = subprocess.Popen([PYTHON, str(pathlib.Path(__file__).parent / "slow_proxy.py"), str(daemon.port), str(seconds), what],
-                             stdout=subprocess.PIPE, text=True)
+def slow_way_to(daemon, what="POST /api/sandboxes HTTP"):
+    way = SlowWay(daemon, what)
     try:
-        yield f"http://127.0.0.1:{int(proxy.stdout.readline())}", proxy
+        yield way
     finally:
-        proxy.kill()
-        proxy.wait()
-        proxy.stdout.close()
+        way.end()
 
 
-def settled(check, seconds=1.0):
-    """Stays true for a while."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert check()
-        time.sleep(0.05)
+class Gate:
+    """Holds commands up in a sandbox until so many have come: they can only end if they all run at the same time."""
+
+    def __init__(self, box):
+        self.box = box
+        self.holder = box.process.start(": >/tmp/came; exec 9>/tmp/gate; flock 9; echo closed; read x")
+        assert self.holder.next() == ("stdout", b"closed\n")
+
+    @staticmethod
+    def command(text):
+        return f"echo >>/tmp/came; flock -s /tmp/gate {text}"
+
+    def open_for(self, n):
+        until(lambda: len(self.box.fs.download_file("/tmp/came")) == n, why=f"fewer than {n} commands came")
+        self.holder.close_stdin()
+        assert self.holder.wait() == 1
 
 
 def alive(pid):

@@ -8,49 +8,33 @@ import time
 import pytest
 
 from conftest import until
-from package_tools import ids_of, say, settled, slow_way_to
+from package_tools import Gate, ids_of, say, slow_way_to
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.root
-TICK_S = 0.01
 
 
-@contextlib.asynccontextmanager
-async def ticking():
-    """Counts ticks of 10 ms of this event loop, and the longest time between two."""
-    seen = {"n": 0, "longest": 0.0}
-
-    async def tick():
-        last = time.monotonic()
-        while True:
-            await asyncio.sleep(TICK_S)
-            now = time.monotonic()
-            seen["n"], seen["longest"], last = seen["n"] + 1, max(seen["longest"], now - last), now
-    task = asyncio.create_task(tick())
-    try:
-        yield seen
-    finally:
-        task.cancel()
+async def let_through_when_asked(way, task):
+    """Only this event loop lets the reply through: a call that blocked it would never end."""
+    await asyncio.get_running_loop().run_in_executor(None, way.wait_for_request)
+    assert not task.done()
+    way.let_through()
+    return await task
 
 
-def test_r43_a_slow_create_does_not_stop_the_loop(client, daemon):
-    """The reply to a create takes two seconds; the loop's ticker of 10 ms goes on meanwhile. By every way that creates."""
+@pytest.mark.parametrize("how", ["class", "document", "daytona"])
+def test_r43_a_slow_create_does_not_stop_the_loop(client, daemon, how):
+    """By every way that creates."""
     import sandbox
     from sandbox.aio import AsyncDaytona, AsyncSandbox, create_sandbox
 
-    async def main(make):
-        begin = time.monotonic()
-        async with ticking() as seen:
-            box = await make()
-            took = time.monotonic() - begin
-            await box.delete()
-        assert took >= 1.9
-        assert seen["n"] > took / TICK_S / 4, seen
+    async def main(way):
+        make = {"class": AsyncSandbox.create, "document": lambda: create_sandbox("pw", "p"), "daytona": lambda: AsyncDaytona().create()}[how]
+        await (await let_through_when_asked(way, asyncio.create_task(make()))).delete()
 
-    with slow_way_to(daemon, 2) as (url, _):
-        sandbox.configure(url=url)
-        for make in (AsyncSandbox.create, lambda: create_sandbox("pw", "p"), lambda: AsyncDaytona().create()):
-            asyncio.run(main(make))
+    with slow_way_to(daemon) as way:
+        sandbox.configure(url=way.url, timeout_s=60)
+        asyncio.run(main(way))
 
 
 def test_r43_get_or_start_of_the_sync_style_does_not_stop_the_loop(client, daemon):
@@ -58,16 +42,14 @@ def test_r43_get_or_start_of_the_sync_style_does_not_stop_the_loop(client, daemo
     from sandbox.e2b_sandbox import delete_e2b_sandbox, get_or_start_e2b_sandbox
     from sandbox.runtime_manager import delete_sandbox, get_or_start_sandbox
 
-    async def main():
-        for start, stop in ((get_or_start_e2b_sandbox, delete_e2b_sandbox), (get_or_start_sandbox, delete_sandbox)):
-            async with ticking() as seen:
-                box = await start("slowly")
-                assert box.id == "slowly"
-                assert await stop("slowly") is True
-            assert seen["n"] > 40, seen
-    with slow_way_to(daemon, 1.5, "PUT /api/sandboxes/") as (url, _):
-        sandbox.configure(url=url)
-        asyncio.run(main())
+    async def main(way, start, stop):
+        box = await let_through_when_asked(way, asyncio.create_task(start("slowly")))
+        assert box.id == "slowly"
+        assert await stop("slowly") is True
+    for start, stop in ((get_or_start_e2b_sandbox, delete_e2b_sandbox), (get_or_start_sandbox, delete_sandbox)):
+        with slow_way_to(daemon, "PUT /api/sandboxes/") as way:
+            sandbox.configure(url=way.url, timeout_s=60)
+            asyncio.run(main(way, start, stop))
 
 
 def test_the_sync_style_inside_a_running_loop(client, box):
@@ -78,49 +60,68 @@ def test_the_sync_style_inside_a_running_loop(client, box):
     assert asyncio.run(main()) == "x"
 
 
-def test_field_25_a_cancelled_create_leaves_no_sandbox(client, daemon):
+def all_calls_ended():
+    from sandbox import _pool
+    until(lambda: not _pool._running, why="calls still run")
+
+
+@pytest.mark.parametrize("how", ["class", "document", "daytona"])
+def test_field_25_a_cancelled_create_leaves_no_sandbox(client, daemon, how):
+    """The daemon has made it, its answer is on the way: whoever waited for it is told at once, and it is removed."""
     import sandbox
     from sandbox.aio import AsyncDaytona, AsyncSandbox, create_sandbox
     before = ids_of(daemon)
 
-    async def main(make, wait):
+    async def main(way):
+        make = {"class": AsyncSandbox.create, "document": lambda: create_sandbox("pw", "p"), "daytona": lambda: AsyncDaytona().create()}[how]
         task = asyncio.create_task(make())
-        await asyncio.sleep(wait)
+        await asyncio.get_running_loop().run_in_executor(None, way.wait_for_request)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with slow_way_to(daemon, 1) as (url, _):
-        sandbox.configure(url=url)
-        for make in (AsyncSandbox.create, lambda: create_sandbox("pw", "p"), lambda: AsyncDaytona().create()):
-            begin = time.monotonic()
-            asyncio.run(main(make, 0.3))
-            assert time.monotonic() - begin < 30
-        until(lambda: not [t for t in threading.enumerate() if t.name == "sandbox-reclaim"])
+    with slow_way_to(daemon) as way:
+        sandbox.configure(url=way.url)
+        asyncio.run(main(way))  # ends while the reply is held back
+        until(lambda: ids_of(daemon) != before, why="the daemon made none")
+        way.let_through()
+        all_calls_ended()
         until(lambda: ids_of(daemon) == before, why="a cancelled create left a sandbox")
-        settled(lambda: ids_of(daemon) == before)
-    sandbox.configure(url=daemon.url)
-    for wait in (0, 0.001, 0.002, 0.004, 0.006, 0.01, 0.02):  # wherever it is cut
-        async def race():
-            task = asyncio.create_task(AsyncSandbox.create())
-            await asyncio.sleep(wait)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await (await task).delete()
-        asyncio.run(race())
+
+
+def test_field_25_a_create_that_is_cancelled_anywhere_leaves_no_sandbox(client, daemon):
+    from sandbox.aio import AsyncSandbox
+    before = ids_of(daemon)
+
+    async def race(wait):
+        task = asyncio.create_task(AsyncSandbox.create())
+        await asyncio.sleep(wait)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await task).delete()
+    for wait in (0, 0.001, 0.002, 0.004, 0.006, 0.01, 0.02):
+        asyncio.run(race(wait))
+    all_calls_ended()
     until(lambda: ids_of(daemon) == before, why="a cancelled create left a sandbox")
 
 
-def test_a_cancelled_exec_kills_its_command(client, box):
+async def cancel_when_running(twin, word, *calls):
+    """Ends the tasks of these calls as soon as each has a process `sleep WORD`."""
+    tasks = [asyncio.create_task(c) for c in calls]
+    while (await twin.process.exec("cat /proc/[0-9]*/cmdline")).stdout_bytes.count(b"sleep\0" + word) < len(tasks):
+        await asyncio.sleep(0.02)
+    for t in tasks:
+        t.cancel()
+    for t in tasks:
+        with pytest.raises(asyncio.CancelledError):
+            await t
+
+
+@pytest.mark.parametrize("stdin", [b"", b"x" * 3_000_000], ids=["short", "long"])  # long input goes another way
+def test_a_cancelled_exec_kills_its_command(client, box, stdin):
     from sandbox.aio import AsyncSandbox
     twin = AsyncSandbox(box)
-
-    async def main():
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(twin.process.exec("sleep 7531; true"), 0.7)
-        with pytest.raises(asyncio.TimeoutError):  # long input goes another way
-            await asyncio.wait_for(twin.process.exec("cat >/dev/null; sleep 7531", stdin=b"x" * 3_000_000), 0.7)
-    asyncio.run(main())
+    asyncio.run(cancel_when_running(twin, b"7531", twin.process.exec("cat >/dev/null; sleep 7531; true", stdin=stdin)))
     until(lambda: b"7531" not in box.process.exec("cat /proc/[0-9]*/cmdline").stdout_bytes, why="the command still runs")
 
 
@@ -128,31 +129,26 @@ def test_cancelled_calls_leave_no_thread_and_no_descriptor(client, box):
     from sandbox.aio import AsyncSandbox
     twin = AsyncSandbox(box)
 
-    async def main():
-        tasks = [asyncio.create_task(twin.process.exec("sleep 60")) for _ in range(30)]
-        await asyncio.sleep(0.3)
-        for t in tasks:
-            t.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def main(seconds):
+        await cancel_when_running(twin, str(seconds).encode(), *(twin.process.exec(f"sleep {seconds}; true") for _ in range(30)))
         assert (await twin.process.exec("echo ok")).result == "ok\n"
-    asyncio.run(main())
+    asyncio.run(main(6001))
     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    for _ in range(2):
-        asyncio.run(main())
+    for seconds in (6002, 6003):
+        asyncio.run(main(seconds))
     assert threading.active_count() <= threads + 30
     until(lambda: len(os.listdir("/proc/self/fd")) <= files + 16, why="descriptors leak")
 
 
 def test_field_24_three_hundred_calls_at_once(client, box):
     from sandbox.aio import AsyncSandbox
-    twin = AsyncSandbox(box)
+    twin, gate = AsyncSandbox(box), Gate(box)
 
     async def main():
-        async with ticking() as seen:
-            got = await asyncio.gather(*(twin.process.exec(f"sleep 4; echo {i}") for i in range(300)))
-        assert [g.result for g in got] == [f"{i}\n" for i in range(300)]
-        assert seen["n"] > 40
-    asyncio.run(main())
+        calls = asyncio.gather(*(twin.process.exec(gate.command(f"echo {i}"), timeout=120) for i in range(300)))
+        await asyncio.get_running_loop().run_in_executor(None, gate.open_for, 300)
+        return await calls
+    assert [g.result for g in asyncio.run(main())] == [f"{i}\n" for i in range(300)]
 
 
 def test_field_24_over_fifty_sandboxes_and_by_threads(client):
@@ -161,14 +157,22 @@ def test_field_24_over_fifty_sandboxes_and_by_threads(client):
     from sandbox import Sandbox
     from sandbox.aio import AsyncSandbox
     boxes = [Sandbox.create() for _ in range(50)]
+
+    def open_all(gates):
+        for gate in gates:
+            gate.open_for(6)
     try:
         async def main():
-            twins = [AsyncSandbox(b) for b in boxes]
-            return await asyncio.gather(*(twins[i % 50].process.exec(f"sleep 4; echo {i}") for i in range(300)))
+            twins, gates = [AsyncSandbox(b) for b in boxes], [Gate(b) for b in boxes]
+            calls = asyncio.gather(*(twins[i % 50].process.exec(Gate.command(f"echo {i}"), timeout=120) for i in range(300)))
+            await asyncio.get_running_loop().run_in_executor(None, open_all, gates)
+            return await calls
         assert [g.result for g in asyncio.run(main())] == [f"{i}\n" for i in range(300)]
+        gates = [Gate(b) for b in boxes]
         with ThreadPoolExecutor(300) as pool:
-            got = list(pool.map(lambda i: boxes[i % 50].process.exec(f"sleep 4; echo {i}").result, range(300)))
-        assert got == [f"{i}\n" for i in range(300)]
+            calls = [pool.submit(boxes[i % 50].process.exec, Gate.command(f"echo {i}"), timeout=120) for i in range(300)]
+            open_all(gates)
+            assert [c.result().result for c in calls] == [f"{i}\n" for i in range(300)]
     finally:
         for b in boxes:
             b.delete()

@@ -13,7 +13,7 @@ import weakref
 import pytest
 
 from conftest import until
-from package_tools import PYTHON, ids_of, python_env, say, slow_way_to
+from package_tools import PYTHON, Gate, ids_of, python_env, say, slow_way_to
 
 pytest_plugins = ["python_package"]
 pytestmark = pytest.mark.root
@@ -50,19 +50,15 @@ def test_r23_sixteen_threads_and_four_processes_make_one_machine(client, daemon)
 
 
 def test_r43_threads_share_one_handle_and_do_not_wait_for_each_other(client, box):
-    """Eight sleeps of a second: the interpreter's lock is free meanwhile."""
-    got, begin = [], time.monotonic()
-    threads = [threading.Thread(target=lambda i=i: got.append(box.process.exec(f"sleep 1; echo {i}").result)) for i in range(8)]
+    """Eight calls that can only end together: the interpreter's lock is free meanwhile."""
+    got, gate = [], Gate(box)
+    threads = [threading.Thread(target=lambda i=i: got.append(box.process.exec(gate.command(f"echo {i}"), timeout=60).result)) for i in range(8)]
     for t in threads:
         t.start()
-    counted = 0
-    while any(t.is_alive() for t in threads):
-        counted += 1
-        time.sleep(0.01)
+    gate.open_for(8)
     for t in threads:
         t.join()
     assert sorted(got) == [f"{i}\n" for i in range(8)]
-    assert time.monotonic() - begin < 6 and counted > 20
 
 
 def test_a_child_after_fork_goes_on_and_so_does_its_parent(client, daemon):
@@ -126,11 +122,22 @@ def test_prefork_workers(client, daemon):
     assert say(program, daemon.url) == "done\n"
 
 
-def interrupted(program, daemon, url=None, wait_for="ready", signo=signal.SIGINT):
-    child = subprocess.Popen([PYTHON, "-c", textwrap.dedent(program)], env=python_env(url or daemon.url), stdout=subprocess.PIPE,
+def sleeps(pid):
+    """It waits for something, and goes on waiting."""
+    def used():
+        words = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+        return words[0] == "S" and words[11:13]
+    before = used()
+    time.sleep(0.05)
+    return before and before == used()
+
+
+def interrupted(program, daemon, when, signo=signal.SIGINT):
+    """The signal is sent when the program has said that it is ready and `when(pid)` is true."""
+    child = subprocess.Popen([PYTHON, "-c", textwrap.dedent(program)], env=python_env(daemon.url), stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True)
-    assert child.stdout.readline().strip() == wait_for, child.stderr.read()
-    time.sleep(0.4)
+    assert child.stdout.readline() == "ready\n", child.stderr.read()
+    until(lambda: when(child.pid), why="the call does not run")
     begin = time.monotonic()
     child.send_signal(signo)
     out, err = child.communicate(timeout=60)
@@ -149,10 +156,11 @@ def test_ctrl_c_ends_a_long_call(client, daemon, box):
             print("interrupted", flush=True)
         print(box.process.exec("echo usable").result, end="")
     """
-    code, out, err, took = interrupted(program, daemon)
+    commands = lambda: box.process.exec("cat /proc/[0-9]*/cmdline").stdout_bytes
+    code, out, err, took = interrupted(program, daemon, lambda _: b"9753" in commands())
     assert (code, out) == (0, "interrupted\nusable\n"), err
     assert took < 20
-    until(lambda: b"9753" not in box.process.exec("cat /proc/[0-9]*/cmdline").stdout_bytes, why="the command still runs")
+    until(lambda: b"9753" not in commands(), why="the command still runs")
 
 
 @pytest.mark.parametrize("call", ["p.wait()", "p.next()", "p.write(b'x' * 100_000_000)"], ids=["wait", "next", "write"])
@@ -161,46 +169,54 @@ def test_ctrl_c_ends_every_kind_of_wait(client, daemon, box, call):
         from sandbox import Sandbox
         box = Sandbox.get({box.id!r})
         p = box.process.start("sleep 300")
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             {call}
         except KeyboardInterrupt:
             print("interrupted")
         p.kill()
     """
-    code, out, err, took = interrupted(program, daemon)
+    code, out, err, took = interrupted(program, daemon, sleeps)
     assert (code, out) == (0, "interrupted\n"), err
     assert took < 20
 
 
 def test_ctrl_c_during_a_create_leaves_no_sandbox(client, daemon):
+    """The reply is held back until the program has gone on."""
     before = ids_of(daemon)
     program = """
         from sandbox import Sandbox
-        print("ready", flush=True)
         try:
             Sandbox.create()
         except KeyboardInterrupt:
             print("interrupted", flush=True)
     """
-    with slow_way_to(daemon, 2) as (url, _):
-        code, out, err, _ = interrupted(program, daemon, url)
-    assert (code, out) == (0, "interrupted\n"), err
+    with slow_way_to(daemon) as way:
+        child = subprocess.Popen([PYTHON, "-c", textwrap.dedent(program)], env=python_env(way.url), stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+        way.wait_for_request()
+        until(lambda: ids_of(daemon) != before, why="the daemon made none")
+        child.send_signal(signal.SIGINT)
+        said = child.stdout.readline()
+        way.let_through()
+        out, err = child.communicate(timeout=60)
+    assert (child.returncode, said, out) == (0, "interrupted\n", ""), err
     assert ids_of(daemon) == before
 
 
 def test_a_signal_handler_that_returns_changes_nothing(client, daemon, box):
+    """The command ends when the handler has run in the middle of the call."""
     program = f"""
         import signal
         from sandbox import Sandbox
         box, seen = Sandbox.get({box.id!r}), []
         def handler(*_):
-            seen.append(box.process.exec("echo from the handler").result)
+            seen.append(box.process.exec("touch /tmp/handled; echo from the handler").result)
         signal.signal(signal.SIGUSR1, handler)
         print("ready", flush=True)
-        print(box.process.exec("sleep 2; echo whole").result, seen)
+        print(box.process.exec("touch /tmp/runs; until [ -e /tmp/handled ]; do sleep 0.05; done; echo whole", timeout=50).result, seen)
     """
-    code, out, err, _ = interrupted(program, daemon, signo=signal.SIGUSR1)
+    code, out, err, _ = interrupted(program, daemon, lambda _: box.fs.exists("/tmp/runs"), signo=signal.SIGUSR1)
     assert (code, out) == (0, "whole\n ['from the handler\\n']\n"), err
 
 
@@ -217,7 +233,8 @@ def test_shutdown_is_clean(client, daemon, ending):
         terminal = box.process.create_pty_session(on_data=lambda data: None)
         for _ in range(4):
             threading.Thread(target=lambda: box.process.exec("sleep 1000"), daemon=True).start()
-        time.sleep(0.3)
+        while len(box.process.list()) < 6:
+            time.sleep(0.01)
         print("end", flush=True)
         {ending}
     """
