@@ -73,10 +73,11 @@ static inline void frontend_end_endless(struct frontend *fe)
 
 /* A request's record, from dispatch to the log line; http_data() of the exchange. */
 struct frontend_request {
-    char id[FRONTEND_ID_MAX + 1]; /* X-Request-Id */
-    const char *frontend;         /* "native", "traffic"; static */
-    char sandbox[SMX_ID_LEN + 1]; /* which one it was about, for the log */
-    char key[CORE_KEY_ID_SIZE];   /* API key that was used, or empty */
+    char id[FRONTEND_ID_MAX + 1];   /* X-Request-Id */
+    const char *frontend;           /* "native", "traffic"; static */
+    char sandbox[SMX_ID_LEN + 1];   /* which one it was about, for the log */
+    char key[CORE_KEY_ID_SIZE];     /* API key that was used, or empty */
+    const struct http_route *route; /* that answers; NULL before it is found */
     uint64_t started_ns;
     bool quiet; /* health and metrics: logged at debug */
 };
@@ -117,6 +118,10 @@ int guard_peer_and_host(const struct frontend *fe, const struct http_exchange *x
     const struct frontend_host *host, struct smx_err *err);
 /* Adds the fields that let pages of other origins call with a key; no effect without require_keys.
  */
-void guard_cors(const struct frontend *fe, struct http_exchange *x);
+struct guard_cors {
+    const char *exposed, *allowed; /* fields of replies and of requests */
+};
+void guard_cors(
+    const struct frontend *fe, struct http_exchange *x, const struct guard_cors *fields);
 
 #endif

@@ -147,18 +147,15 @@ int guard_check(
         "key");
 }
 
-void guard_cors(const struct frontend *fe, struct http_exchange *x)
+void guard_cors(const struct frontend *fe, struct http_exchange *x, const struct guard_cors *fields)
 {
     if (!fe->require_keys || !http_field(x, "Origin").p)
         return;
     http_add_field(x, "Access-Control-Allow-Origin", "*");
-    http_add_field(
-        x, "Access-Control-Expose-Headers", "X-Request-Id, Content-Range, Accept-Ranges");
+    http_add_field(x, "Access-Control-Expose-Headers", fields->exposed);
     if (http_head(x)->method != H1_OPTIONS)
         return;
     http_add_field(x, "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
-    http_add_field(x, "Access-Control-Allow-Headers",
-        "Authorization, X-API-KEY, Content-Type, Idempotency-Key, Range, Last-Event-ID, "
-        "X-Request-Id");
+    http_add_field(x, "Access-Control-Allow-Headers", fields->allowed);
     http_add_field(x, "Access-Control-Max-Age", "600");
 }

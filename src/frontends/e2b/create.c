@@ -216,7 +216,7 @@ static int remember(struct create *c, const struct sandbox *sb, struct smx_err *
     smx_buf_init(&out, CORE_IDEM_BODY_MAX);
     r = json_encode_to(&out, &e2b_sandbox_table, &s.sandbox, err);
     if (r == 0) {
-        smx_strcpy(reply.content_type, sizeof reply.content_type, E2B_JSON);
+        smx_strcpy(reply.content_type, sizeof reply.content_type, DIALECT_JSON);
         smx_strcpy(reply.sandbox_id, sizeof reply.sandbox_id, sb->id);
         reply.body = out.data;
         reply.n = out.len;

@@ -4,8 +4,6 @@
 
 #include <stdio.h>
 
-enum { QUIET = 16, MISSING_SHIFT = 8 }; /* quiet: not worth a line in the log */
-
 enum missing {
     FORK = 1,
     SNAPSHOTS,
@@ -41,14 +39,14 @@ static e2b_handler_fn health, not_here;
 
 #define S "/sandboxes/{id}"
 #define T "/templates/{id}"
-#define NOT_HERE(method, pattern, what)                                                          \
-    {                                                                                            \
-        method, pattern, not_here,                                                               \
-            ((method) == H1_GET ? GUARD_READ : GUARD_CHANGE) | (unsigned)(what) << MISSING_SHIFT \
+#define NOT_HERE(method, pattern, what)                                                     \
+    {                                                                                       \
+        method, pattern, not_here,                                                          \
+            ((method) == H1_GET ? GUARD_READ : GUARD_CHANGE) | (unsigned)(what)*DIALECT_OWN \
     }
 
 static const struct http_route routes[] = {
-    { H1_GET, "/health", health, GUARD_OPEN | QUIET },
+    { H1_GET, "/health", health, GUARD_OPEN | DIALECT_QUIET },
     { H1_POST, "/v2/sandboxes", e2b_create_v2, GUARD_CHANGE },
     { H1_POST, "/sandboxes", e2b_create_v1, GUARD_CHANGE },
     { H1_GET, "/v2/sandboxes", e2b_list_v2, GUARD_READ },
@@ -118,20 +116,17 @@ static const struct http_route routes[] = {
 
 static void health(struct http_exchange *x, const struct http_params *params, void *ctx)
 {
-    e2b_no_content(x);
+    dialect_no_content(x);
 }
 
-static void fail_missing(struct http_exchange *x, unsigned which)
+/* For a row that says what is missing. */
+static void not_here(struct http_exchange *x, const struct http_params *params, void *ctx)
 {
     struct smx_err err = { 0 };
 
-    smx_err_set(&err, SMX_E_UNSUPPORTED, "%s", missing_text[which]);
+    smx_err_set(&err, SMX_E_UNSUPPORTED, "%s",
+        missing_text[frontend_request(x)->route->flags / DIALECT_OWN]);
     e2b_fail_err(x, &err);
-}
-
-/* Only its row is looked at: see choose(). */
-static void not_here(struct http_exchange *x, const struct http_params *params, void *ctx)
-{
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */
@@ -192,79 +187,20 @@ static void fail_guard(struct http_exchange *x, const struct smx_err *err)
         e2b_fail_err(x, err);
 }
 
-/* --- pages of other origins ------------------------------------------------------------------- */
-
-/* As guard_cors(), with the fields that E2B's clients send and read. */
-static void cors(const struct frontend *fe, struct http_exchange *x)
-{
-    if (!fe->require_keys || !http_field(x, "Origin").p)
-        return;
-    http_add_field(x, "Access-Control-Allow-Origin", "*");
-    http_add_field(x, "Access-Control-Expose-Headers",
-        "X-Request-Id, X-Next-Token, X-Total-Running, Retry-After, Should-Retry");
-    if (http_head(x)->method != H1_OPTIONS)
-        return;
-    http_add_field(x, "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
-    http_add_field(x, "Access-Control-Allow-Headers", "*, Authorization");
-    http_add_field(x, "Access-Control-Max-Age", "600");
-}
-
-static void preflight(const struct frontend *fe, struct http_exchange *x)
-{
-    struct smx_err err = { 0 };
-
-    if (fe->require_keys && http_field(x, "Origin").p && guard_check(fe, x, GUARD_OPEN, &err) == 0)
-        e2b_no_content(x);
-    else
-        fail_match(x, HTTP_MATCH_NO_METHOD, "GET, HEAD, POST, PUT, PATCH, DELETE");
-}
-
 /* --- dispatch --------------------------------------------------------------------------------- */
 
-/* The row that is to answer, once the guard let the request in; NULL: it was answered. */
-static SMX_NOINLINE const struct http_route *choose(
-    struct frontend *fe, struct http_exchange *x, struct http_params *params)
-{
-    const struct http_route *route = NULL;
-    unsigned flags = GUARD_READ;
-    struct smx_err err = { 0 };
-    enum http_match match;
-    char allow[64];
-
-    match = http_route_find(routes, SMX_ARRAY_LEN(routes), http_head(x)->method, http_path(x),
-        &route, params, allow, sizeof allow);
-    if (match == HTTP_MATCH_OK)
-        flags = route->flags;
-    frontend_request(x)->quiet = flags & QUIET;
-    if (guard_check(fe, x, (enum guard_need)(flags & (QUIET - 1)), &err) < 0)
-        fail_guard(x, &err);
-    else if (match != HTTP_MATCH_OK)
-        fail_match(x, match, allow);
-    else if (flags >> MISSING_SHIFT)
-        fail_missing(x, flags >> MISSING_SHIFT);
-    else
-        return route;
-    return NULL;
-}
+const struct dialect e2b_dialect = {
+    .name = "e2b",
+    .routes = routes,
+    .n = SMX_ARRAY_LEN(routes),
+    .cors = { .exposed = "X-Request-Id, X-Next-Token, X-Total-Running, Retry-After, Should-Retry",
+        .allowed = "*, Authorization" },
+    .fail = e2b_fail_err,
+    .fail_guard = fail_guard,
+    .fail_match = fail_match,
+};
 
 void e2b_handle(struct frontend *fe, struct http_exchange *x)
 {
-    struct http_params *params = http_alloc(x, http_params_bytes(http_path(x)));
-    const struct http_route *route;
-    struct smx_err err = { 0 };
-
-    frontend_request(x)->frontend = "e2b";
-    cors(fe, x);
-    if (!params) {
-        smx_err_oom(&err);
-        e2b_fail_err(x, &err);
-        return;
-    }
-    if (http_head(x)->method == H1_OPTIONS) {
-        preflight(fe, x);
-        return;
-    }
-    route = choose(fe, x, params);
-    if (route)
-        route->handler(x, params, fe);
+    dialect_handle(&e2b_dialect, fe, x);
 }

@@ -4,13 +4,15 @@
 #define SMX_FRONTENDS_E2B_INTERNAL_H
 
 #include "base/mem.h"
+#include "frontends/dialect.h"
 #include "frontends/e2b/e2b.h"
 #include "wire/e2b/e2b.h"
 
 typedef void(e2b_handler_fn)(struct http_exchange *x, const struct http_params *params, void *ctx);
 
-#define E2B_JSON "application/json"
 enum { E2B_LIFETIME_MAX_S = 24 * 3600 }; /* where --max-lifetime says nothing else */
+
+extern const struct dialect e2b_dialect; /* e2b.c */
 
 /* --- reply.c ---------------------------------------------------------------------------------- */
 
@@ -18,7 +20,6 @@ void e2b_reply(
     struct http_exchange *x, int status, const struct json_table *table, const void *value);
 /* A JSON text that was written with a json_writer; an incomplete one becomes a 500. */
 void e2b_reply_json(struct http_exchange *x, int status, struct json_writer *w);
-void e2b_no_content(struct http_exchange *x);
 /* The status that belongs to an error's code, and whether the client should try again. */
 void e2b_fail_err(struct http_exchange *x, const struct smx_err *err);
 

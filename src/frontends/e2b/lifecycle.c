@@ -36,7 +36,7 @@ void e2b_kill(struct http_exchange *x, const struct http_params *params, void *c
     if (r < 0)
         fail(x, params->v[0], &err);
     else
-        e2b_no_content(x);
+        dialect_no_content(x);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -82,7 +82,7 @@ void e2b_set_timeout(struct http_exchange *x, const struct http_params *params, 
     if (r < 0)
         fail(x, params->v[0], &err);
     else
-        e2b_no_content(x);
+        dialect_no_content(x);
     json_free(&e2b_timeout_table, &req);
 }
 
@@ -105,7 +105,7 @@ void e2b_refreshes(struct http_exchange *x, const struct http_params *params, vo
     if (r < 0)
         fail(x, params->v[0], &err);
     else
-        e2b_no_content(x);
+        dialect_no_content(x);
     json_free(&e2b_refresh_table, &req);
 }
 
@@ -143,7 +143,7 @@ void e2b_pause_sandbox(struct http_exchange *x, const struct http_params *params
     if (r < 0)
         fail(x, params->v[0], &err);
     else
-        e2b_no_content(x);
+        dialect_no_content(x);
     json_free(&e2b_pause_table, &req);
 }
 

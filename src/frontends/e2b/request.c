@@ -5,22 +5,7 @@
 int e2b_body(struct http_exchange *x, const struct json_table *table, void *ret,
     struct smx_buf *raw, struct smx_err *err)
 {
-    struct smx_buf own, *buf = raw ? raw : &own;
-    int r;
-
-    memset(ret, 0, table->size); /* may be freed whatever happens */
-    smx_buf_init(buf, SMX_HTTP_JSON_BODY_MAX);
-    r = http_body_all(x, buf, err);
-    if (r == -SMX_E_TOO_LARGE)
-        r = smx_err_set(
-            err, SMX_E_TOO_LARGE, "the body is larger than %d bytes", SMX_HTTP_JSON_BODY_MAX);
-    else if (r == 0 && buf->len == 0)
-        r = json_decode(table, "{}", 2, ret, err);
-    else if (r == 0)
-        r = json_decode(table, buf->data, buf->len, ret, err);
-    if (!raw)
-        smx_buf_done(&own);
-    return r;
+    return dialect_body(x, table, SMX_HTTP_JSON_BODY_MAX, ret, raw, err);
 }
 
 int e2b_not_found(const char *key, struct smx_err *err)

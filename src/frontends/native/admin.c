@@ -164,7 +164,7 @@ void native_key_create(struct http_exchange *x, const struct http_params *params
     struct smx_err err = { 0 };
     struct json_writer w;
     struct smx_buf out;
-    int r = native_body(x, &native_key_create_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_key_create_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = check_key_name(req.name, &err);
@@ -218,7 +218,7 @@ void native_key_revoke(struct http_exchange *x, const struct http_params *params
     if (core_key_revoke(fe->core, params->v[0], &err) < 0)
         native_fail(x, &err);
     else
-        native_no_content(x);
+        dialect_no_content(x);
 }
 
 /* --- templates -------------------------------------------------------------------------------- */

@@ -415,7 +415,7 @@ static int take_stdin(struct run *r)
 
 static int read_request(struct run *r, const struct http_params *params, struct frontend *fe)
 {
-    int e = native_body(r->x, &native_exec_table, SMX_JSON_MAX, &r->req, NULL, &r->err);
+    int e = dialect_body(r->x, &native_exec_table, SMX_JSON_MAX, &r->req, NULL, &r->err);
 
     if (e == 0)
         e = native_spec_make(&r->spec, r->req.command, &r->req.env, r->req.timeout_s, &r->err);

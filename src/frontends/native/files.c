@@ -142,7 +142,7 @@ void native_file_move(struct http_exchange *x, const struct http_params *params,
     NATIVE_USE(use);
     struct native_move req;
     struct smx_err err = { 0 };
-    int r = native_body(x, &native_move_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_move_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = native_check_path("from", req.from, &err);
@@ -197,7 +197,7 @@ void native_file_delete(struct http_exchange *x, const struct http_params *param
     if (r < 0)
         native_fail(x, &err);
     else
-        native_no_content(x);
+        dialect_no_content(x);
 }
 
 /* --- multipart: field "path", then "file" ------------------------------------------------------

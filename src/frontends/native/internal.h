@@ -4,6 +4,7 @@
 #define SMX_FRONTENDS_NATIVE_INTERNAL_H
 
 #include "base/mem.h"
+#include "frontends/dialect.h"
 #include "frontends/native/native.h"
 #include "wire/native/native.h"
 
@@ -11,6 +12,8 @@ typedef void(native_handler_fn)(
     struct http_exchange *x, const struct http_params *params, void *ctx);
 
 enum { NATIVE_CALL_TIMEOUT_MS = 60000, NATIVE_CHUNK = 64 * 1024, NATIVE_TICK_MS = 15000 };
+
+extern const struct dialect native_dialect; /* native.c */
 
 /* --- reply.c --------------------------------------------------------------------------------- */
 
@@ -22,7 +25,6 @@ void native_reply_json(struct http_exchange *x, int status, struct json_writer *
 /* native_fail() with a status of its own, such as 416. */
 void native_fail_status(struct http_exchange *x, int status, const struct smx_err *err);
 void native_fail_memory(struct http_exchange *x);
-void native_no_content(struct http_exchange *x);
 /* "key": text where the bytes are UTF-8 without NUL, else "key_b64": base64. */
 void native_kv_bytes(
     struct json_writer *w, const char *key, const char *key_b64, const struct smx_buf *bytes);
@@ -33,9 +35,6 @@ void native_problem_fill(
 /* --- request.c --------------------------------------------------------------------------------
  */
 
-/* [parks] the body by a strict table; an empty one is {}. *raw (may be NULL) gets the text. */
-int native_body(struct http_exchange *x, const struct json_table *table, size_t max, void *ret,
-    struct smx_buf *raw, struct smx_err *err);
 /* The sandbox of the path, noted for the log. */
 int native_find(struct frontend *fe, struct http_exchange *x, const struct http_params *params,
     struct sandbox **ret, struct smx_err *err);

@@ -2,16 +2,14 @@
  * for; everything that changes something, and the WebSocket, is GUARD_CHANGE. */
 #include "frontends/native/internal.h"
 
-enum { QUIET = 16 }; /* health and metrics: not worth a line in the log */
-
 #define S "/api/sandboxes/{id}"
 #define C S "/sessions/{session}/commands/{command}"
 
 static const struct http_route routes[] = {
-    { H1_GET, "/healthz", native_healthz, GUARD_OPEN | QUIET },
-    { H1_GET, "/readyz", native_readyz, GUARD_OPEN | QUIET },
-    { H1_GET, "/metrics", native_metrics, GUARD_READ | QUIET },
-    { H1_GET, "/version", native_version, GUARD_READ | QUIET },
+    { H1_GET, "/healthz", native_healthz, GUARD_OPEN | DIALECT_QUIET },
+    { H1_GET, "/readyz", native_readyz, GUARD_OPEN | DIALECT_QUIET },
+    { H1_GET, "/metrics", native_metrics, GUARD_READ | DIALECT_QUIET },
+    { H1_GET, "/version", native_version, GUARD_READ | DIALECT_QUIET },
     { H1_POST, "/api/daemon/shutdown", native_shutdown, GUARD_CHANGE },
     { H1_POST, "/api/daemon/listen", native_listen, GUARD_CHANGE },
     { H1_GET, "/api/runtime/status", native_runtime_status, GUARD_READ },
@@ -84,58 +82,19 @@ static void fail_match(struct http_exchange *x, enum http_match match, const cha
     native_fail(x, &err);
 }
 
-static void preflight(const struct frontend *fe, struct http_exchange *x)
-{
-    struct smx_err err = { 0 };
-
-    if (fe->require_keys && http_field(x, "Origin").p && guard_check(fe, x, GUARD_OPEN, &err) == 0)
-        native_no_content(x);
-    else
-        fail_match(x, HTTP_MATCH_NO_METHOD, "GET, HEAD, POST, PUT, PATCH, DELETE");
-}
-
-/* The row that is to answer, once the guard let the request in; NULL: it was answered. */
-static SMX_NOINLINE const struct http_route *choose(
-    struct frontend *fe, struct http_exchange *x, struct http_params *params)
-{
-    const struct http_route *route = NULL;
-    enum guard_need need = GUARD_READ;
-    enum http_match match;
-    struct smx_err err;
-    char allow[64];
-
-    smx_err_init(&err);
-    match = http_route_find(routes, SMX_ARRAY_LEN(routes), http_head(x)->method, http_path(x),
-        &route, params, allow, sizeof allow);
-    if (match == HTTP_MATCH_OK) {
-        frontend_request(x)->quiet = route->flags & QUIET;
-        need = (enum guard_need)(route->flags & ~(unsigned)QUIET);
-    }
-    if (guard_check(fe, x, need, &err) < 0)
-        native_fail(x, &err);
-    else if (match != HTTP_MATCH_OK)
-        fail_match(x, match, allow);
-    else
-        return route;
-    return NULL;
-}
+const struct dialect native_dialect = {
+    .name = "native",
+    .routes = routes,
+    .n = SMX_ARRAY_LEN(routes),
+    .cors = { .exposed = "X-Request-Id, Content-Range, Accept-Ranges",
+        .allowed = "Authorization, X-API-KEY, Content-Type, Idempotency-Key, Range, Last-Event-ID, "
+                   "X-Request-Id" },
+    .fail = native_fail,
+    .fail_guard = native_fail,
+    .fail_match = fail_match,
+};
 
 void native_handle(struct frontend *fe, struct http_exchange *x)
 {
-    struct http_params *params = http_alloc(x, http_params_bytes(http_path(x)));
-    const struct http_route *route;
-
-    frontend_request(x)->frontend = "native";
-    guard_cors(fe, x);
-    if (!params) {
-        native_fail_memory(x);
-        return;
-    }
-    if (http_head(x)->method == H1_OPTIONS) {
-        preflight(fe, x);
-        return;
-    }
-    route = choose(fe, x, params);
-    if (route)
-        route->handler(x, params, fe);
+    dialect_handle(&native_dialect, fe, x);
 }

@@ -12,7 +12,5 @@ void native_fail(struct http_exchange *x, const struct smx_err *err);
 /* Body of a reply to what was no request at all. */
 void native_error_body(
     int status, const char *message, struct smx_buf *out, const char **ret_content_type, void *ctx);
-/* HTTP status of an error. */
-int native_status(enum smx_code code);
 
 #endif

@@ -81,5 +81,5 @@ void native_process_signal(struct http_exchange *x, const struct http_params *pa
     if (r < 0)
         native_fail(x, &err);
     else
-        native_no_content(x);
+        dialect_no_content(x);
 }

@@ -4,88 +4,17 @@
 
 #include <stdio.h>
 
-enum { REPLY_MAX = 16 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
-
-int native_status(enum smx_code code)
-{
-    switch (code) {
-    case SMX_OK:
-        return 200;
-    case SMX_E_NOT_CONFIGURED:
-        return 400;
-    case SMX_E_UNAUTHORIZED:
-        return 401;
-    case SMX_E_FORBIDDEN:
-        return 403;
-    case SMX_E_NOT_FOUND:
-    case SMX_E_SANDBOX_NOT_FOUND:
-    case SMX_E_FILE_NOT_FOUND:
-    case SMX_E_PROCESS_NOT_FOUND:
-    case SMX_E_TEMPLATE_NOT_FOUND:
-        return 404;
-    case SMX_E_METHOD_NOT_ALLOWED:
-        return 405;
-    case SMX_E_EXISTS:
-    case SMX_E_STATE:
-    case SMX_E_IN_PROGRESS:
-        return 409;
-    case SMX_E_TOO_LARGE:
-        return 413;
-    case SMX_E_INVALID:
-    case SMX_E_UNPROCESSABLE_KEY:
-        return 422;
-    case SMX_E_RATE_LIMITED:
-    case SMX_E_QUOTA:
-        return 429;
-    case SMX_E_IO:
-    case SMX_E_INTERNAL:
-    case SMX_E_COUNT_:
-        return 500;
-    case SMX_E_UNSUPPORTED:
-        return 501;
-    case SMX_E_E2B_KEY:
-    case SMX_E_DAYTONA_KEY:
-    case SMX_E_UNAVAILABLE:
-    case SMX_E_AMBIGUOUS:
-    case SMX_E_PORT_CLOSED:
-    case SMX_E_LOOP:
-    case SMX_E_CLOSED:
-    case SMX_E_PROTOCOL:
-        return 502;
-    case SMX_E_CANCELLED:
-    case SMX_E_BUSY:
-    case SMX_E_NO_MEMORY:
-        return 503;
-    case SMX_E_TIMEOUT:
-        return 504;
-    case SMX_E_DISK_FULL:
-        return 507;
-    }
-    return 500;
-}
+enum { ERROR_MAX = 8 * 1024 };
 
 void native_reply(
     struct http_exchange *x, int status, const struct json_table *table, const void *value)
 {
-    struct smx_err err = { 0 };
-    struct smx_buf out;
-
-    smx_buf_init(&out, REPLY_MAX);
-    if (json_encode_to(&out, table, value, &err) < 0)
-        native_fail(x, &err);
-    else
-        http_reply(x, status, NATIVE_JSON, out.data, out.len);
-    smx_buf_done(&out);
+    dialect_reply(&native_dialect, x, status, table, value);
 }
 
 void native_reply_json(struct http_exchange *x, int status, struct json_writer *w)
 {
-    struct smx_err err = { 0 };
-
-    if (json_writer_end(w, &err) < 0)
-        native_fail(x, &err);
-    else
-        http_reply(x, status, NATIVE_JSON, w->out->data, w->out->len);
+    dialect_reply_json(&native_dialect, x, status, w);
 }
 
 void native_kv_bytes(
@@ -100,11 +29,6 @@ void native_kv_bytes(
         json_key(w, key_b64);
         json_base64(w, data, bytes->len);
     }
-}
-
-void native_no_content(struct http_exchange *x)
-{
-    http_reply(x, 204, /* content_type= */ NULL, "", 0);
 }
 
 /* What an operator finds in the log is not the caller's to know, except from runtimes, whose
@@ -122,7 +46,7 @@ void native_problem_fill(
         sizeof strings);
     *ret = (struct native_problem){ .type = type,
         .title = strings[0],
-        .status = (uint64_t)native_status(err->code),
+        .status = (uint64_t)dialect_status(err->code).native,
         .detail = strings[1] ? strings[1] : strings[0],
         .code = strings[2],
         .hint = strings[3],
@@ -204,7 +128,7 @@ static void write_runtime_error(struct json_writer *w, const struct smx_err *err
 
 void native_fail(struct http_exchange *x, const struct smx_err *err)
 {
-    native_fail_status(x, native_status(err->code), err);
+    native_fail_status(x, dialect_status(err->code).native, err);
 }
 
 void native_fail_memory(struct http_exchange *x)

@@ -1,28 +1,7 @@
-/* request.c - what handlers read from a request: bodies by tables, the sandbox of the path, paths
- * of the query. */
+/* request.c - what handlers read from a request: the sandbox of the path, paths of the query. */
 #include "frontends/native/internal.h"
 
 enum { COMPONENT_MAX = 255 };
-
-int native_body(struct http_exchange *x, const struct json_table *table, size_t max, void *ret,
-    struct smx_buf *raw, struct smx_err *err)
-{
-    struct smx_buf own, *buf = raw ? raw : &own;
-    int r;
-
-    memset(ret, 0, table->size); /* may be freed whatever happens */
-    smx_buf_init(buf, max);
-    r = http_body_all(x, buf, err);
-    if (r == -SMX_E_TOO_LARGE)
-        r = smx_err_set(err, SMX_E_TOO_LARGE, "the body is larger than %zu bytes", max);
-    else if (r == 0 && buf->len == 0)
-        r = json_decode(table, "{}", 2, ret, err);
-    else if (r == 0)
-        r = json_decode(table, buf->data, buf->len, ret, err);
-    if (!raw)
-        smx_buf_done(&own);
-    return r;
-}
 
 int native_find(struct frontend *fe, struct http_exchange *x, const struct http_params *params,
     struct sandbox **ret, struct smx_err *err)

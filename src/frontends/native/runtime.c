@@ -187,7 +187,7 @@ void native_runtime_switch(struct http_exchange *x, const struct http_params *pa
     struct smx_err err = { 0 };
     unsigned flags = 0;
     char actor[64];
-    int r = native_body(x, &native_switch_table, BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_switch_table, BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = read_flags(x, &flags, &err);

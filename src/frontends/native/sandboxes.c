@@ -274,7 +274,7 @@ void native_sandbox_create(struct http_exchange *x, const struct http_params *pa
     struct native_create req;
     struct smx_err err = { 0 };
     struct smx_buf raw;
-    int r = native_body(x, &native_create_table, SMX_HTTP_JSON_BODY_MAX, &req, &raw, &err);
+    int r = dialect_body(x, &native_create_table, SMX_HTTP_JSON_BODY_MAX, &req, &raw, &err);
 
     if (r == 0 && field.p) {
         key = smx_strndup(field.p, field.n);
@@ -322,7 +322,7 @@ void native_sandbox_ensure(struct http_exchange *x, const struct http_params *pa
     struct native_create req;
     struct smx_err err = { 0 };
     struct shown *s = http_alloc(x, sizeof *s);
-    int r = native_body(x, &native_create_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_create_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = s ? ensure(ctx, x, params->v[0], &req, &sb, &how, &err) : smx_err_oom(&err);
@@ -448,7 +448,7 @@ void native_sandbox_patch(struct http_exchange *x, const struct http_params *par
     struct native_patch req;
     struct core_patch patch;
     struct smx_err err = { 0 };
-    int r = native_body(x, &native_patch_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_patch_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = check_patch(&req, &err);
@@ -484,7 +484,7 @@ void native_sandbox_delete(struct http_exchange *x, const struct http_params *pa
     if (r < 0 && !(r == -SMX_E_SANDBOX_NOT_FOUND && missing_ok))
         native_fail(x, &err);
     else
-        native_no_content(x);
+        dialect_no_content(x);
 }
 
 static void change_state(struct http_exchange *x, const struct http_params *params, void *ctx,
@@ -528,7 +528,7 @@ void native_migrate_post(struct http_exchange *x, const struct http_params *para
     struct frontend *fe = ctx;
     struct native_migrate req;
     struct smx_err err = { 0 };
-    int r = native_body(x, &native_migrate_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_migrate_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = native_find(fe, x, params, &sb, &err);

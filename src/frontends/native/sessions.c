@@ -16,7 +16,7 @@ void native_session_post(struct http_exchange *x, const struct http_params *para
     struct native_session reply = { 0 };
     struct smx_err err = { 0 };
     bool created = false;
-    int r = native_body(x, &native_session_create_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_session_create_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = native_find(fe, x, params, &sb, &err);
@@ -125,7 +125,7 @@ void native_session_remove(struct http_exchange *x, const struct http_params *pa
     if (r < 0)
         native_fail(x, &err);
     else
-        native_no_content(x);
+        dialect_no_content(x);
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -201,7 +201,7 @@ void native_session_exec_post(struct http_exchange *x, const struct http_params 
     struct session_exec spec;
     struct smx_err err = { 0 };
     bool lines = h1_has_token(http_head(x), "Accept", NATIVE_NDJSON);
-    int r = native_body(x, &native_session_exec_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_session_exec_table, SMX_HTTP_JSON_BODY_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = spec_of(&req, &spec, &err);
@@ -253,7 +253,7 @@ void native_session_input_post(struct http_exchange *x, const struct http_params
     struct smx_err err = { 0 };
     const void *data = NULL;
     size_t n = 0;
-    int r = native_body(x, &native_session_input_table, SMX_JSON_MAX, &req, NULL, &err);
+    int r = dialect_body(x, &native_session_input_table, SMX_JSON_MAX, &req, NULL, &err);
 
     if (r == 0)
         r = input_of(&req, &data, &n, &err);
@@ -264,7 +264,7 @@ void native_session_input_post(struct http_exchange *x, const struct http_params
     if (r < 0)
         native_fail(x, &err);
     else
-        native_no_content(x);
+        dialect_no_content(x);
     json_free(&native_session_input_table, &req);
 }
 
@@ -282,5 +282,5 @@ void native_session_signal(struct http_exchange *x, const struct http_params *pa
     if (r < 0)
         native_fail(x, &err);
     else
-        native_no_content(x);
+        dialect_no_content(x);
 }

@@ -1,6 +1,7 @@
 /* test_native_api.c - handlers of the native API over a socket pair and a runtime in memory:
  * routes, shapes of errors, statuses, idempotency, exec in both forms, files, guard of peers. */
 #include "base/fd.h"
+#include "frontends/dialect.h"
 #include "frontends/native/content.h"
 #include "frontends/native/exec.h"
 #include "frontends/native/native.h"
@@ -134,8 +135,10 @@ FIBER_TEST(problems_have_every_member)
 /* Every code has a status, and none of them is a success. */
 TEST(every_code_has_an_error_status)
 {
-    for (int code = 1; code < SMX_E_COUNT_; code++)
-        ASSERT_TRUE(native_status((enum smx_code)code) >= 400);
+    for (int code = 1; code < SMX_E_COUNT_; code++) {
+        ASSERT_TRUE(dialect_status((enum smx_code)code).native >= 400);
+        ASSERT_TRUE(dialect_status((enum smx_code)code).e2b >= 400);
+    }
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
