@@ -25,6 +25,10 @@ def shared(name):
     return {"state": box.state, "inner": box.sandbox._info["id"]}
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
         words = self.path.strip("/").split("/")
@@ -51,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def main():
     runtime_manager.status()  # before the workers are forked
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+    server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
     for _ in range(int(sys.argv[2])):
         if os.fork() == 0:
             server.serve_forever()

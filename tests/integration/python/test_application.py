@@ -1,6 +1,7 @@
 """An application with four worker processes switches, creates and uses sandboxes from all of them: with FastAPI and uvicorn where
 they can be had, and in any case as a server of the standard library that forks its workers."""
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -36,10 +37,13 @@ def fastapi_site(package):
     return site
 
 
-def free_port():
+@contextlib.contextmanager
+def reserved_port():
+    """Nobody else gets it meanwhile; a server that sets SO_REUSEADDR can listen there."""
     with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        yield s.getsockname()[1]
 
 
 class Application:
@@ -94,16 +98,21 @@ def server(cloud):
 
 @pytest.fixture(params=["fastapi", "prefork"])
 def app(request, package, server):
-    port, env = free_port(), python_env(server.url)
+    with reserved_port() as port:
+        app = start_application(request, server, port)
+        yield app
+        app.stop()
+
+
+def start_application(request, server, port):
+    env = python_env(server.url)
     if request.param == "fastapi":
         site = request.getfixturevalue("fastapi_site")
         env["PYTHONPATH"] = ":".join([env["PYTHONPATH"], str(site), str(pathlib.Path(__file__).parent)])
         command = [PYTHON, "-m", "uvicorn", "application:app", "--port", str(port), "--workers", str(WORKERS), "--log-level", "warning"]
     else:
         command = [PYTHON, str(pathlib.Path(__file__).parent / "prefork.py"), str(port), str(WORKERS)]
-    app = Application(command, env, port)
-    yield app
-    app.stop()
+    return Application(command, env, port)
 
 
 def switch_is_seen_by_every_worker(ask, pids, cloud):
@@ -111,10 +120,14 @@ def switch_is_seen_by_every_worker(ask, pids, cloud):
     for name in ("e2b", "local", "e2b"):
         ask("POST", f"/switch/{name}")
         told = {}
-        while set(told) != pids:
-            body = ask("GET", "/runtime")
-            told[body["pid"]] = body["runtime"]
-        assert set(told.values()) == {name}
+
+        def all_told():
+            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+                for body in pool.map(lambda _: ask("GET", "/runtime"), range(16)):
+                    told.setdefault(body["pid"], set()).add(body["runtime"])
+            return set(told) == pids
+        until(all_told, why="not every worker was asked")
+        assert set.union(*told.values()) == {name}
     before = ids_of(cloud)
     assert ask("GET", "/shared/on-e2b")["state"] == "started"
     assert len(ids_of(cloud) - before) == 1
@@ -143,7 +156,7 @@ def test_four_workers_switch_create_and_use(app, server, cloud):
     assert all("not properly configured" in r.result()["detail"] and "verify that all required" in r.result()["detail"] for r in refused)
     assert all(s.result()["runtime"] in ("local", "e2b") and s.result()["valid"] for s in states)
     assert len({s.result()["inner"] for s in shared}) == 1 and all(s.result()["state"] == "started" for s in shared)
-    assert seen - {None} == pids, "every worker took part"
+    until(lambda: ask("GET", "/runtime") and seen - {None} == pids, why="not every worker took part")
     switch_is_seen_by_every_worker(ask, pids, cloud)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         gone = list(pool.map(lambda i: ask("DELETE", f"/sandboxes/{i}"), [m["id"] for m in made] + ["shared-by-all", "on-e2b"]))
