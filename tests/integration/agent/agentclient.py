@@ -184,6 +184,11 @@ class Agent:
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0])
 
+    def settle(self):
+        """Until it sleeps: what was there for it to do is done then, such as to notice who has left."""
+        stat = pathlib.Path(f"/proc/{self.host_pid}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the agent does not come to rest")
+
     def stop(self):
         alive = self.process.poll() is None
         if alive:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 
 import pytest
 from agentclient import BINARY, SANITIZED, Agent, Connection, agent, basic, envelope, until  # noqa: F401 (a fixture)
@@ -174,7 +173,7 @@ def test_termination():
     pid = s.event()["start"]["pid"]
     s.close()
     assert a.signal(pid) == (200, {})
-    time.sleep(0.2)
+    until(lambda: pid not in a.pids(), "it was not killed")
     a.process.send_signal(signal.SIGTERM)
     assert a.process.wait(20) == 0
     shutil.rmtree(d)

@@ -112,8 +112,8 @@ def test_watch_inside(inside):
     status, reply = inside.unary("/filesystem.Filesystem/CreateWatcher", {"path": "/tmp"})
     assert status == 200
     inside.sh("touch /tmp/watched", user="user")
-    events = inside.unary("/filesystem.Filesystem/GetWatcherEvents", reply)[1]["events"]
-    assert {"name": "watched", "type": "EVENT_TYPE_CREATE"} in events
+    created = {"name": "watched", "type": "EVENT_TYPE_CREATE"}
+    engineclient.until(lambda: created in inside.unary("/filesystem.Filesystem/GetWatcherEvents", reply)[1].get("events", []))
 
 
 def test_a_fork_bomb_is_killed_as_a_whole(inside):

@@ -3,7 +3,6 @@ import http.client
 import json
 import os
 import socket
-import time
 
 from agentclient import PATIENCE_S, Result, Stream, agent, basic, envelope, until  # noqa: F401 (agent is a fixture)
 
@@ -59,7 +58,7 @@ def test_a_process_that_outlives_its_stdout_ends(agent):
 
 def test_descriptors_that_are_not_asked_for_are_closed(agent):
     agent.run("true")
-    time.sleep(0.1)
+    agent.settle()
     before = len(os.listdir(f"/proc/{agent.host_pid}/fd"))
     for value, user, used in (("else", "user", None), ("stdout", "nobody-there", None), ("stdout", "user", "stdout")) * 5:
         ours, theirs = socket.socketpair()

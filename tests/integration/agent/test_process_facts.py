@@ -1,6 +1,4 @@
 """process.Process: each case is one that E2B's envd was observed to answer; the names are those of the observations."""
-import time
-
 import pytest
 from agentclient import Result, agent, envelope  # noqa: F401 (agent is a fixture)
 
@@ -271,9 +269,9 @@ def test_sendsignal_bad_enum(agent):
 
 
 def test_sendsignal_term_hits_the_process_itself(agent):
-    s = agent.start("bash", "-c", "trap 'echo got term; exit 5' TERM; sleep 600 & wait")
+    s = agent.start("bash", "-c", "trap 'echo got term; exit 5' TERM; echo set; while :; do sleep 0.05; done")
     pid = s.event()["start"]["pid"]
-    time.sleep(0.2)  # until the trap is set
+    assert s.event() == {"data": {"stdout": "c2V0Cg=="}}
     assert agent.signal(pid, "SIGNAL_SIGTERM") == (200, {})
     r = Result(s)
     assert (r.stdout, r.code) == (b"got term\n", 5)
