@@ -75,14 +75,31 @@ def test_closed_ports(module_sandbox):
     assert by_host.json()["code"] == "port_closed" and by_host.headers["X-Sandmux-Error"] == "port_closed"
 
 
+# The kernel counts what was refused.
+LATE = r"""
+import socket, sys, time
+def refused():
+    names, values = [line.split() for line in open("/proc/net/snmp") if line.startswith("Tcp:")]
+    return int(values[names.index("AttemptFails")])
+before = refused()
+open(f"/tmp/late-{sys.argv[1]}", "w").close()
+while refused() == before: time.sleep(0.001)
+c = socket.create_server(("127.0.0.1", int(sys.argv[1]))).accept()[0]
+c.recv(9999)
+c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+"""
+
+
 def test_a_port_that_opens_in_a_moment(module_sandbox):
-    """The proxy tries again for a short while: a server that was just started need not be waited for."""
+    """The proxy tries again for a short while: a server that was just started need not be waited for. This one opens its port when
+    the first try has been refused, so an answer is one to a later try."""
     box = module_sandbox
+    box.write_file("/tmp/late.py", LATE.encode())
     statuses = set()
-    for i in range(3):
-        box.exec(f"(sleep 0.1; exec python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", {3200 + i})); c = s.accept()[0]; c.recv(9999); "
-                 "c.sendall(b\"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok\")') >/dev/null 2>&1 &")
-        statuses.add(ask(box, "GET", "/", port=3200 + i).status_code)
+    for port in range(3200, 3205):
+        box.exec(f"python3 /tmp/late.py {port} >/dev/null 2>&1 &")
+        until(lambda port=port: box.exec(f"test -e /tmp/late-{port}")["exit_code"] == 0)
+        statuses.add(ask(box, "GET", "/", port=port).status_code)
     assert 200 in statuses  # on a busy machine not each of them
 
 
@@ -149,17 +166,20 @@ def test_a_sandbox_killed_under_open_streams(daemon):
 
 
 def test_a_sandbox_that_expires_under_an_open_stream(daemon):
-    box = daemon.create(timeout_s=2)
+    box = daemon.create()
     token = token_of(box)
-    assert cut(started(open_command(box, "sleep 1000", token=token)))
+    stream = started(open_command(box, "sleep 1000", token=token))
+    assert daemon.patch(box.path, json={"timeout_s": 1}).status_code == 200
+    assert cut(stream)
     is_gone(ask(box, "GET", "/health", token=token), box.id)  # the very first probe after the break
     until(lambda: daemon.get(box.path).status_code == 404)
 
 
 def test_health_after_the_end_says_so_soon(daemon):
-    box = daemon.create(timeout_s=1)
+    box = daemon.create()
     token = token_of(box)
-    until(lambda: ask(box, "GET", "/health", token=token).status_code == 502, 20)
+    assert daemon.patch(box.path, json={"timeout_s": 1}).status_code == 200
+    until(lambda: ask(box, "GET", "/health", token=token).status_code == 502)
     is_gone(ask(box, "GET", "/health", token=token), box.id)
 
 
@@ -175,12 +195,12 @@ def test_field_report_9_kill_while_others_look(daemon):
     threads = [threading.Thread(target=look) for _ in range(4)]
     for t in threads:
         t.start()
-    time.sleep(0.3)
+    until(lambda: seen)
     box.delete()
-    time.sleep(0.2)
+    until(lambda: seen[-1][0] == 502)
     stop.set()
     for t in threads:
-        t.join(30)
+        t.join(60)
     assert {status for status, _ in seen} == {204, 502}
     assert all(NOT_FOUND in text for status, text in seen if status == 502)
 

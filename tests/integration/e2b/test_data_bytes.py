@@ -99,10 +99,16 @@ def test_field_report_13_continue_is_asked_of_the_sandbox(module_sandbox):
 # --- streams
 
 def test_field_report_12_events_come_one_by_one(module_sandbox):
-    with open_command(module_sandbox, "for i in 1 2 3; do echo $i; sleep 0.7; done", headers={"Accept-Encoding": "gzip"}) as reply:
+    """Each is waited for until the one before has been seen."""
+    box, seen = module_sandbox, []
+    command = "for i in 1 2 3; do echo $i; until [ -e /tmp/seen-$i ]; do sleep 0.05; done; done"
+    with open_command(box, command, headers={"Accept-Encoding": "gzip"}) as reply:
         assert reply.headers["Content-Type"] == "application/connect+json"
-        times = [time.monotonic() for _, message in envelopes(reply) if "data" in message.get("event", {})]
-    assert len(times) == 3 and times[2] - times[0] > 0.7
+        for _, message in envelopes(reply):
+            if "data" in message.get("event", {}):
+                seen.append(base64.b64decode(message["event"]["data"]["stdout"]))
+                box.exec(f"touch /tmp/seen-{len(seen)}")
+    assert seen == [b"1\n", b"2\n", b"3\n"]
 
 
 def test_field_report_1_a_character_cut_at_any_edge(module_sandbox):
@@ -327,7 +333,6 @@ def test_watches_and_websockets_do_not_hold_up_an_orderly_end(fresh_daemon):
     box = fresh_daemon.create()
     stream = envelopes(open_stream(box, "filesystem.Filesystem/WatchDir", {"path": "/tmp"}))
     assert "start" in next(stream)[1]
-    begin = time.monotonic()
     fresh_daemon.stop()
-    assert time.monotonic() - begin < 9  # a command gets 10 s to end
+    assert "did not finish in time" not in fresh_daemon.log()  # what a command that goes on leads to
     fresh_daemon.start()

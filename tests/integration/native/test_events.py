@@ -87,7 +87,7 @@ def test_fifty_watchers_see_the_same_and_leave_nothing(daemon):
     daemon.post(f"{box.path}/pause")
     box.delete()
     for t in threads:
-        t.join(30)
+        t.join(60)
     assert all(ids == seen[0] and len(ids) == 3 for ids in seen)
     until(lambda: fibers() <= before + 2)
 

@@ -141,7 +141,8 @@ def test_a_session_may_start_elsewhere_and_as_another_user(sandbox):
 
 
 def test_streams_come_apart_and_merged_and_byte_for_byte(session):
-    done = session.run("echo a; sleep 0.2; echo b >&2; sleep 0.2; echo c")
+    read = "python3 -c 'import fcntl, time\nwhile any(fcntl.ioctl(3, 0x541b, bytes(4))): time.sleep(0.01)' 3>&{}"  # FIONREAD: until the pipe is empty
+    done = session.run(f"echo a; {read.format(1)}; echo b >&2; {read.format(2)}; echo c")
     assert (done["stdout"], done["stderr"], done["output"]) == ("a\nc\n", "b\n", "a\nb\nc\n")
     done = session.run(r"printf '\000\377\036x'")
     assert done["stdout_b64"] == "AP8eeA==" and "stdout" not in done
@@ -320,7 +321,11 @@ def shells(sandbox, sid):
 
 
 def waiting(session):
-    return until(lambda: (pids := shells(session.sandbox, session.id)) and len(pids) == 1 and pids[0])
+    """The one process of the session, once that is the shell that waits: its input is a socket. The one before may still be writing state."""
+    def found():
+        pids = shells(session.sandbox, session.id)
+        return len(pids) == 1 and session.sandbox.exec(f"readlink /proc/{pids[0]}/fd/0")["stdout"].startswith("socket:") and pids[0]
+    return until(found)
 
 
 def test_the_next_commands_shell_waits_and_is_no_command(session):
@@ -388,14 +393,16 @@ def test_a_waiting_shell_s_command_goes_on_without_its_gateway(fresh_daemon):
     sandbox = fresh_daemon.create()
     s = Session(sandbox, "s1")
     pid = waiting(s)
-    begun = threading.Thread(target=lambda: suppressed(lambda: s.try_run(f"sleep 2; echo $$ >/tmp/done; sleep 300 # {'x' * 5000}")))
+    command = "touch /tmp/on; until [ -e /tmp/go ]; do sleep 0.05; done; echo $$ >/tmp/done; sleep 300 #"
+    begun = threading.Thread(target=lambda: suppressed(lambda: s.try_run(f"{command} {'x' * 5000}")))
     begun.start()
-    until(lambda: fresh_daemon.get(s.path).json()["commands"])
-    time.sleep(0.2)
+    until(lambda: sandbox.exec("test -e /tmp/on")["exit_code"] == 0)
+    assert len(fresh_daemon.get(s.path).json()["commands"]) == 1
     os.kill(fresh_daemon.pid_of("sandmux-gateway"), signal.SIGKILL)
     begun.join()
     running = until(lambda: (r := fresh_daemon.get(s.path)).status_code == 200 and r.json()["commands"])
-    assert [(c["status"], c["command"][:40], len(c["command"])) for c in running] == [("running", "sleep 2; echo $$ >/tmp/done; sleep 300 #", 5041)]
+    assert [(c["status"], c["command"]) for c in running] == [("running", f"{command} {'x' * 5000}")]
+    sandbox.exec("touch /tmp/go")
     assert until(lambda: sandbox.exec("cat /tmp/done 2>/dev/null")["stdout"]) == f"{pid}\n"
 
 
@@ -419,7 +426,7 @@ def test_a_stop_takes_the_waiting_shell_along(daemon, session):
 def test_few_shells_wait_in_one_sandbox(sandbox):
     made = [Session(sandbox, f"few{n}") for n in range(7)]
     assert [s.out("echo it") for s in made] == ["it\n"] * 7
-    assert 1 <= sum(len(shells(sandbox, s.id)) for s in made) <= 4
+    until(lambda: 1 <= sum(len(shells(sandbox, s.id)) for s in made) <= 4)  # those that had a command write state and end
 
 
 def test_state_that_gets_shorter_and_names_that_ours_use(session):

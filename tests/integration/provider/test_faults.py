@@ -122,17 +122,23 @@ def test_nothing_answers_any_more_after_a_create(behind, cloud, proxy):
 
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 def test_kill_9_around_a_create(behind, cloud, proxy, when):
-    reached, go_on = threading.Event(), threading.Event()
+    reached, go_on, done = threading.Event(), threading.Event(), threading.Event()
 
     def hold(client, request, forward):
+        if request.method != "POST":  # the look of the gateway that comes back, which is not to overtake the create
+            done.wait(60)
+            return forward()
         if when == "before":
             reached.set()
             go_on.wait(60)
+            done.set()
             return None
         reply = forward() if when == "after" else None
         reached.set()
         go_on.wait(60)
-        return reply or forward()
+        reply = reply or forward()
+        done.set()
+        return reply
 
     def create():
         try:
@@ -140,13 +146,14 @@ def test_kill_9_around_a_create(behind, cloud, proxy, when):
         except OSError:
             pass
 
-    proxy.break_next(hold, fp.method("POST", "/sandboxes"), times=1)
+    proxy.break_next(hold, lambda request: reached.is_set() or request.method == "POST" and request.path.endswith("/sandboxes"))
     asking = threading.Thread(target=create)
     asking.start()
     assert reached.wait(60)
     os.kill(behind.pid_of("sandmux-gateway"), signal.SIGKILL)
     go_on.set()
     asking.join()
+    assert done.wait(60)
     proxy.heal()
     until(lambda: behind.get("/healthz").status_code == 200)
     settle(behind, cloud)

@@ -81,9 +81,11 @@ def test_sessions_keep_their_state(client, box):
 
 
 def test_the_lifetime_goes_along(client, box):
-    assert client.patch(box.path, json={"timeout_s": 3}).status_code == 200
-    assert migrate(box, "e2b").status_code == 200
-    until(lambda: client.get(box.path).status_code == 404, 20, "it outlived its lifetime")
+    end = client.patch(box.path, json={"timeout_s": 600}).json()["expires_at"]
+    moved = migrate(box, "e2b")
+    assert moved.status_code == 200 and moved.json()["expires_at"] == end, moved.text
+    assert client.patch(box.path, json={"timeout_s": 1}).status_code == 200
+    until(lambda: client.get(box.path).status_code == 404, why="it outlived its lifetime")
 
 
 @pytest.mark.parametrize("body, status, text", [
@@ -110,6 +112,7 @@ def test_paused_and_used_sandboxes_stay(client, box):
 def test_a_copy_that_differs_is_not_taken(client, cloud, box):
     """Somebody inside goes on writing: no call of ours, a process of the sandbox."""
     box.exec("nohup sh -c 'while :; do date +%N >/workspace/clock; done' >/dev/null 2>&1 &")
+    until(lambda: box.exec("test -e /workspace/clock")["exit_code"] == 0)
     reply = migrate(box, "e2b")
     assert reply.status_code == 409 and "differs" in reply.json()["detail"], reply.text
     assert box.get()["runtime"] == "local"

@@ -106,7 +106,7 @@ def end_at(cloud, provider_id):
 
 def test_a_sandbox_ends_at_the_cloud_without_us(client, cloud, make_daemon):
     d = make_daemon(env=e2b_env(cloud.url))
-    theirs = d.create(timeout_s=4).get()["provider_id"]
+    theirs = d.create(timeout_s=4).info["provider_id"]
     d.kill_all()
     until(lambda: theirs not in cloud_ids(cloud), 30)
 
@@ -337,13 +337,27 @@ def test_a_provider_that_is_ourselves_is_found(make_daemon):
 
 def test_probes_are_shared(cloud, make_daemon):
     proxy = fp.FaultProxy(cloud.port)
-    proxy.break_next(fp.delay(0.5), fp.method("GET", "/sandboxes"))
     d = make_daemon(env=e2b_env(proxy.url, cloud.url))
-    until(lambda: d.get("/api/runtime/health").json()["status"] != "unhealthy")
-    before = len([r for r in proxy.requests if "limit=1" in r[1] and "limit=100" not in r[1]])
+    all_wait = threading.Event()
+
+    def hold(client, request, forward):
+        all_wait.wait(60)
+        return forward()
+
+    def probes():
+        return [r for r in proxy.requests if "limit=1" in r[1] and "limit=100" not in r[1]]
+
+    def connections():
+        text = requests.get(d.url + "/metrics", timeout=60).text
+        return float(next(line.split()[1] for line in text.splitlines() if line.startswith("sandmux_http_connections ")))
+
+    assert probes() == []
+    proxy.break_next(hold, fp.method("GET", "/sandboxes"))
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        replies = list(pool.map(lambda _: requests.get(d.url + "/api/runtime/health", timeout=60).json(), range(40)))
-    probes = len([r for r in proxy.requests if "limit=1" in r[1] and "limit=100" not in r[1]]) - before
-    assert probes <= 3 and {r["status"] for r in replies} <= {"healthy", "degraded"}
+        replies = [pool.submit(lambda: requests.get(d.url + "/api/runtime/health", timeout=60).json()) for _ in range(20)]
+        until(lambda: probes() and connections() > 20)
+        all_wait.set()
+        statuses = {r.result()["status"] for r in replies}
+    assert len(probes()) == 1 and statuses <= {"healthy", "degraded"}
     d.stop()
     proxy.close()
