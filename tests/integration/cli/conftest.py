@@ -24,6 +24,13 @@ SETTINGS = ("SANDMUX_", "SANDBOX_RUNTIME", "E2B_", "DAYTONA_", "RUNTIME_API_TOKE
 PATIENCE_S = 60
 
 
+def until(check, seconds=PATIENCE_S, why="it did not come to pass"):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, f"{why} in {seconds} s"
+        time.sleep(0.02)
+
+
 class Result(subprocess.CompletedProcess):
     @property
     def json(self):

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -260,38 +261,50 @@ def test_what_takes_long_is_said_on_a_terminal_only(fm, fake):
 
     fake.faults["POST /api/sandboxes"] = slow
     assert fm.ok("create").error == ""
-    fake.faults["POST /api/sandboxes"] = slow
+    said = threading.Event()
+
+    def as_slow_as_it_takes(c):
+        assert said.wait(60)
+        c.reply(201, fake.make({}))
+
+    fake.faults["POST /api/sandboxes"] = as_slow_as_it_takes
     t = fm.terminal("create")
+    t.expect("creating the sandbox ..")
+    said.set()
     status, _ = t.wait()
-    assert status == 0 and b"creating the sandbox .." in t.output and t.output.rstrip().startswith(b"\r\x1b[K")
+    assert status == 0 and b"\r\x1b[Ki" in t.output  # the line is wiped, the id comes
     t = fm.terminal("create")
     t.wait()
     assert b"creating" not in t.output
 
 
 def test_run_interrupted_while_the_sandbox_is_made(fm, fake):
+    asked, go_on = threading.Semaphore(0), threading.Event()
+
     def slow(c):
-        time.sleep(1.5)
+        asked.release()
+        assert go_on.wait(60)
         c.reply(201, fake.make({}))
 
-    fake.faults["POST /api/sandboxes"] = slow
-    p = fm.popen("run", "--", "echo", "never")
-    while not fake.requests:
-        time.sleep(0.01)
-    time.sleep(0.2)
-    p.send_signal(signal.SIGINT)
-    out, err = p.communicate(timeout=60)
-    assert (p.returncode, out) == (130, b"") and b"once more to leave" in err
-    assert fake.sandboxes == {} and not any(t.endswith("/exec") for _, t, _ in fake.requests)
-    fake.faults["POST /api/sandboxes"] = slow
-    before = len(fake.requests)
-    p = fm.popen("run", "--", "echo", "never")
-    while len(fake.requests) == before:
-        time.sleep(0.01)
-    for _ in range(2):
+    def run_and_interrupt():
+        fake.faults["POST /api/sandboxes"] = slow
+        p = fm.popen("run", "--", "echo", "never")
+        assert asked.acquire(timeout=60)
         p.send_signal(signal.SIGINT)
-        time.sleep(0.1)
-    assert p.wait(60) == 130
+        assert b"once more to leave" in p.stderr.readline()
+        return p
+
+    p = run_and_interrupt()
+    go_on.set()
+    out, err = p.communicate(timeout=60)
+    assert (p.returncode, out, err) == (130, b"", b"")
+    assert fake.sandboxes == {} and not any(t.endswith("/exec") for _, t, _ in fake.requests)
+    go_on.clear()
+    p = run_and_interrupt()
+    p.send_signal(signal.SIGINT)
+    p.communicate(timeout=50)  # the daemon has not answered yet
+    assert p.returncode == 130
+    go_on.set()
 
 
 def test_bytes_that_json_cannot_carry_are_refused(fm, fake):

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from conftest import until
+
 pytestmark = pytest.mark.root
 
 
@@ -121,14 +123,14 @@ def test_signals_reach_the_command(sm, box):
 
 
 def test_a_second_signal_ends_us_though_the_command_ignores_it(sm, box):
-    p = sm.popen("exec", box, "--", "sh", "-c", "trap '' TERM; echo ready; sleep 100")
+    p = sm.popen("exec", box, "--", "sh", "-c", "trap 'echo ignored' TERM; echo ready; while :; do sleep 0.05; done")
     assert p.stdout.readline() == b"ready\n"
     p.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    assert p.poll() is None
+    assert p.stdout.readline() == b"ignored\n" and p.poll() is None
     p.send_signal(signal.SIGTERM)
     assert p.wait(60) == 143
-    sm("exec", box, "--", "pkill", "-9", "sleep")
+    p.communicate()
+    sm("exec", box, "--", "pkill", "-9", "sh")
 
 
 def test_many_at_once(sm, box):
@@ -165,11 +167,11 @@ def test_report_4_size_resize_and_signals(sm, box):
         t.send(":\r")
         t.read(0.2)
     t.expect("50 200\r\n")
-    t.send("sleep 1000\r")
-    t.expect("sleep 1000\r\n")
-    time.sleep(0.3)
+    t.send("sh -c 'echo sta''rted; sleep 1000'\r")
+    t.expect("started\r\n")
     t.send("\x03")
     t.expect("^C")
+    t.expect("# ")
     t.send("echo alive-$((1+1)); tty; echo $TERM\r")
     t.expect("alive-2\r\n/dev/pts/")
     t.expect("xterm")
@@ -195,11 +197,7 @@ def test_the_shell_ends_with_its_terminal(sm, box):
     t.expect("ready")
     os.kill(t.pid, signal.SIGKILL)
     t.wait()
-    for _ in range(100):
-        if "7777" not in sm("exec", box, "-c", "ps ax | grep 'sleep 777[7]'").text:
-            return
-        time.sleep(0.1)
-    raise AssertionError("the program outlived its terminal")
+    until(lambda: "7777" not in sm("exec", box, "-c", "ps ax | grep 'sleep 777[7]'").text, why="the program outlived its terminal")
 
 
 def test_a_terminal_without_one_of_ours(sm, box):

@@ -3,9 +3,10 @@ import os
 import re
 import signal
 import subprocess
-import time
 
 import pytest
+
+from conftest import until
 
 pytestmark = pytest.mark.root
 
@@ -88,6 +89,7 @@ def test_logs_and_events_follow(sm):
     p = sm.popen("events", "-f", "--json")
     box = sm.ok("create").text.strip()
     follow = sm.popen("logs", "-f", box)
+    assert follow.stdout.readline()  # it follows
     sm.ok("exec", box, "--", "true")
     sm.ok("rm", box)
     out, _ = follow.communicate(timeout=60)  # ends with the sandbox
@@ -117,6 +119,19 @@ def test_doctor_is_content_here(sm):
 
 # --- a daemon of one's own
 
+def daemons_of(lonely):
+    """Their pids."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if b"serve\0--auto" in open(f"/proc/{pid}/cmdline", "rb").read() and \
+                    f"SANDMUX_STATE_DIR={lonely.state}".encode() in open(f"/proc/{pid}/environ", "rb").read():
+                found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
 def test_the_first_command_starts_a_daemon(lonely):
     box = lonely.ok("create").text.strip()
     assert lonely.ok("exec", box, "--", "echo", "hi").text == "hi\n"
@@ -131,25 +146,14 @@ def test_sixteen_at_once_start_one(lonely):
     for p in many:
         _, err = p.communicate(timeout=60)
         assert p.returncode == 0, err
-    pids = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if b"serve\0--auto" in open(f"/proc/{pid}/cmdline", "rb").read() and \
-                    f"SANDMUX_STATE_DIR={lonely.state}".encode() in open(f"/proc/{pid}/environ", "rb").read():
-                pids.add(pid)
-        except OSError:
-            pass
-    assert len(pids) == 1
+    until(lambda: len(daemons_of(lonely)) == 1, why="more than one daemon runs")
 
 
 def test_it_ends_by_itself_and_is_started_again(lonely):
     lonely.ok("ps")
-    for _ in range(20):
-        time.sleep(5)  # looking is a use
-        if lonely("ps", "--no-start").returncode == 7:
-            break
-    else:
-        raise AssertionError("it does not end")
+    assert daemons_of(lonely)
+    until(lambda: not daemons_of(lonely), 100, "it does not end")  # a command would be a use
+    assert lonely("ps", "--no-start").returncode == 7
     lonely.ok("ps")
 
 
@@ -162,13 +166,8 @@ def test_a_daemon_that_cannot_start_says_why(lonely, tmp_path):
 
 def test_a_daemon_that_is_killed_is_started_again(lonely):
     box = lonely.ok("create").text.strip()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if b"serve\0--auto" in open(f"/proc/{pid}/cmdline", "rb").read() and \
-                    f"SANDMUX_STATE_DIR={lonely.state}".encode() in open(f"/proc/{pid}/environ", "rb").read():
-                os.kill(int(pid), signal.SIGKILL)
-        except OSError:
-            pass
+    for pid in daemons_of(lonely):
+        os.kill(pid, signal.SIGKILL)
     assert lonely.ok("exec", box, "--", "echo", "still here").text == "still here\n"
 
 
