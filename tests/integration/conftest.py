@@ -184,9 +184,11 @@ class Daemon:
         return int(self.url.rpartition(":")[2])
 
     def pid_of(self, program):
-        """Of "sandmux-gateway" or "sandmux-engine"; fails while there is none."""
-        for pid, (parent, cmdline, _) in processes().items():
-            if cmdline.startswith(program + " ") and str(self.state) in cmdline:
+        """Of "sandmux-gateway" or "sandmux-engine"; fails while there is none. A child that it has just forked has its name too."""
+        named = {pid: parent for pid, (parent, cmdline, _) in processes().items()
+                 if cmdline.startswith(program + " ") and str(self.state) in cmdline}
+        for pid, parent in named.items():
+            if parent not in named:
                 return pid
         raise AssertionError(f"no {program} runs")
 

@@ -1,7 +1,12 @@
 """Field report 25: 90 workers of a thread pool, each with a loop of its own; the sync classes inside a running loop; a create that
-is cancelled."""
+is cancelled. Argument: the pid of the engine, which is stopped where a reply must not be there yet."""
 import asyncio
 import concurrent.futures
+import json
+import os
+import signal
+import sys
+import urllib.request
 
 from e2b import AsyncSandbox, Sandbox, SandboxQuery
 
@@ -37,27 +42,45 @@ async def beside_a_loop():
     print(inside == beside == "sync\n", ticks > 1)
 
 
-async def cancelled():
-    for patience in (0, 0.001, 0.002, 0.003):  # before the reply can be there: then nobody could help
-        task = asyncio.create_task(AsyncSandbox.create(metadata={"report": "25"}))
-        await asyncio.sleep(patience)
-        task.cancel()
-        made = (await asyncio.gather(task, return_exceptions=True))[0]
-        if isinstance(made, AsyncSandbox):
-            await made.kill()
-    for _ in range(400):
-        left = await AsyncSandbox.list(query=SandboxQuery(metadata={"report": "25"})).next_items()
-        if not left:
-            break
-        await asyncio.sleep(0.05)
-    print("left after cancelling:", len(left))
+def creating():
+    """Whether the daemon is making a sandbox: the native list shows that."""
+    with urllib.request.urlopen(os.environ["E2B_API_URL"] + "/api/sandboxes?limit=1000", timeout=60) as reply:
+        return any(item["state"] == "creating" for item in json.load(reply)["items"])
+
+
+async def in_the_daemon():
+    while not await asyncio.to_thread(creating):
+        await asyncio.sleep(0.01)
+
+
+async def left():
+    return len(await AsyncSandbox.list(query=SandboxQuery(metadata={"report": "25"})).next_items())
+
+
+async def cancelled(engine):
+    """The engine stands still until each is cancelled: a reply that is on its way already, nobody could call back."""
+    ends = []
+    for moment in (asyncio.sleep(0), asyncio.sleep(0.001), asyncio.sleep(0.003), in_the_daemon(), in_the_daemon(), in_the_daemon()):
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            task = asyncio.create_task(AsyncSandbox.create(metadata={"report": "25"}))
+            await asyncio.wait_for(moment, 60)
+            task.cancel()
+            ends += await asyncio.gather(task, return_exceptions=True)
+        finally:
+            os.kill(engine, signal.SIGCONT)
+        for _ in range(1200):
+            if not await asyncio.to_thread(creating) and not await left():
+                break
+            await asyncio.sleep(0.05)
+    print("cancelled:", sum(isinstance(end, asyncio.CancelledError) for end in ends), "left:", await left())
 
 
 def main():
     with concurrent.futures.ThreadPoolExecutor(90) as pool:
         print(sum(pool.map(lambda n: asyncio.run(life(n)), range(90))))
     asyncio.run(beside_a_loop())
-    asyncio.run(cancelled())
+    asyncio.run(cancelled(int(sys.argv[1])))
 
 
 main()
