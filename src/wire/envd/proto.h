@@ -1,7 +1,8 @@
 /* proto.h - the messages of the envd protocol in protobuf's binary form, for clients that speak
  * Connect with the binary codec. Translation only: requests become the JSON that the tables read,
  * replies are made from the JSON that the agent writes, so a message means the same in both forms.
- * Pure, no state, any thread. Source: docs/protocols/e2b.md, binary codec. */
+ * Pure, no state, any thread. Source: docs/protocols/e2b.md, binary codec; why no library: decision
+ * 009. */
 #ifndef SMX_WIRE_ENVD_PROTO_H
 #define SMX_WIRE_ENVD_PROTO_H
 
