@@ -1,6 +1,7 @@
 """A client of sandmux-engine for tests: starts the program alone, speaks its sequenced-packet protocol, and looks at what it
 leaves on the host."""
 import base64
+import collections
 import http.client
 import json
 import os
@@ -221,6 +222,18 @@ class Engine:
             fields["deadline_ms"] = deadline_ms
         return self.call("create", **fields)["sandbox"]
 
+    def create_with_short_deadline(self, ms, **create):
+        """One whose deadline is taken away before it has passed; where we were too slow for that, another with more time."""
+        while True:
+            begun = time.monotonic()
+            try:
+                id = self.create(deadline_ms=ms, **create)["id"]
+                assert "deadline_ms" not in self.call("set_deadline", id=id)["sandbox"]
+                return id, begun + ms / 1000
+            except EngineError as e:
+                assert e.code == "sandbox_not_found" and time.monotonic() - begun >= ms / 1000, e
+                ms *= 2
+
     def agent(self, id):
         return Agent(self.call("connect_agent", id=id)[1])
 
@@ -309,6 +322,18 @@ class Engine:
     def waits(self, group):
         return group.startswith("ready-") and group not in self.owners()
 
+    def waiting(self):
+        """{name of the groups: pid of the agent} of those that wait."""
+        found = {}
+        for group in map(pathlib.Path, self.groups(waiting=True)):
+            try:
+                pids = (group / "cgroup.procs").read_text().split()
+            except OSError:
+                continue  # gone meanwhile
+            if pids and self.waits(group.name):
+                found[group.name] = int(pids[0])
+        return found
+
     def groups(self, waiting=False):
         """Directories of control groups; waiting: also of agents that wait for a sandbox to be asked for."""
         found = []
@@ -354,6 +379,16 @@ class Engine:
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def has_full_pools(self):
+        """Of an engine with 8 rooms: in 4 of them agents wait, and there are 128 user namespaces besides those of rooms."""
+        kinds = collections.Counter()
+        for fd in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            try:
+                kinds[os.readlink(fd).partition(":")[0]] += 1
+            except OSError:
+                pass  # closed meanwhile
+        return kinds["mnt"] == 4 and kinds["user"] == 4 + 128 and len(self.waiting()) == 4
 
     def leftovers(self):
         """Everything that must be gone after the end; a moment is allowed for the kernel."""

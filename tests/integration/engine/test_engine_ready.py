@@ -13,16 +13,7 @@ pytestmark = pytest.mark.root
 
 
 def waiting(engine):
-    """{name of the groups: pid of the agent} of those that wait."""
-    found = {}
-    for group in map(pathlib.Path, engine.groups(waiting=True)):
-        try:
-            pids = (group / "cgroup.procs").read_text().split()
-        except OSError:
-            continue  # gone meanwhile
-        if pids and engine.waits(group.name):
-            found[group.name] = int(pids[0])
-    return found
+    return engine.waiting()
 
 
 def full(engine, n=4):
