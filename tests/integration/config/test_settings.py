@@ -1,5 +1,6 @@
 """Settings where they take effect: .env of every form (R1, R2, R3, report 17), ranks, profiles, the boot rule (R30)."""
 import os
+import socket
 import subprocess
 
 import pytest
@@ -84,8 +85,12 @@ def test_r3_each_runtime_alone_and_none(make_daemon):
 
 
 def test_a_key_for_ourselves_does_not_count(make_daemon):
-    d = make_daemon("--listen", "127.0.0.1:18765", env={"E2B_API_KEY": "k", "E2B_API_URL": "http://localhost:18765"})
-    assert status(d)["current_runtime"] == "local"
+    with socket.socket() as reserved:  # nobody else listens there meanwhile
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        d = make_daemon("--listen", f"127.0.0.1:{port}", env={"E2B_API_KEY": "k", "E2B_API_URL": f"http://localhost:{port}"})
+        assert d.port == port and status(d)["current_runtime"] == "local"
 
 
 def test_defaults_of_sandboxes_are_settings(make_daemon):
