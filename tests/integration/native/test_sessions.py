@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-import time
 
 import pytest
 import requests
@@ -218,10 +217,27 @@ def test_a_command_out_of_time_is_killed_and_the_session_goes_on(session):
 
 def test_a_command_is_signalled(session):
     begun = session.run("sleep 300", **{"async": True})
-    # bash forgets a signal that comes while it starts a program, until that ends
-    until(lambda: session.sandbox.exec(["pgrep", "-fx", "sleep 300"])["exit_code"] == 0)
     assert session.daemon.delete(f"{session.path}/commands/{begun['cmd_id']}", params={"signal": "TERM"}).status_code == 204
     assert session.ended(begun["cmd_id"])["exit_code"] == 143
+
+
+def test_a_signal_at_once_ends_the_command_and_its_children(session):
+    """bash acts on a signal that comes while it starts a program only when that has ended."""
+    for i in range(60):
+        begun = session.run("sleep 3100", **{"async": True})
+        signo = ("TERM", "INT")[i % 2]
+        assert session.daemon.delete(f"{session.path}/commands/{begun['cmd_id']}", params={"signal": signo}).status_code == 204
+        assert session.ended(begun["cmd_id"])["exit_code"] == {"TERM": 143, "INT": 130}[signo]
+    until(lambda: session.sandbox.exec(["pgrep", "-fx", "sleep 3100"])["exit_code"] == 1)
+
+
+def test_a_signal_comes_once_and_a_trap_has_its_time(session):
+    begun = session.run("trap 'echo got; sleep 0.5; echo cleaned; exit 5' TERM; echo ready; sleep 300", **{"async": True})
+    path = f"{session.path}/commands/{begun['cmd_id']}"
+    until(lambda: "ready" in session.daemon.get(path).json()["stdout"])
+    assert session.daemon.delete(path, params={"signal": "TERM"}).status_code == 204
+    ended = session.ended(begun["cmd_id"])
+    assert (ended["exit_code"], ended["stdout"]) == (5, "ready\ngot\ncleaned\n")
 
 
 def test_commands_wait_for_their_turn(session):
