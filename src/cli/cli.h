@@ -118,8 +118,6 @@ int cli_fail(struct cli *cli);
 int cli_usage(struct cli *cli, const char *fmt, ...) SMX_PRINTF(2, 3);
 /* A remark on stderr. */
 void cli_note(const char *fmt, ...) SMX_PRINTF(1, 2);
-/* Connects cli->client; 0, or the exit status of a failure that was reported. */
-int cli_connect(struct cli *cli);
 /* To stdout; false once stdout broke. All output goes through here. */
 bool cli_out(const void *data, size_t n);
 bool cli_outf(const char *fmt, ...) SMX_PRINTF(1, 2);
@@ -135,6 +133,12 @@ bool cli_color(int fd); /* NO_COLOR, TERM=dumb, CLICOLOR_FORCE */
 /* "3 minutes" from an RFC 3339 time until now; "-" for NULL. */
 void cli_age(const char *rfc3339, char *out, size_t size);
 void cli_bytes(uint64_t n, char *out, size_t size);
+
+/* --- connect.c ----------------------------------------------------------------------------------
+ */
+
+/* Connects cli->client; 0, or the exit status of a failure that was reported. */
+int cli_connect(struct cli *cli);
 
 /* --- listing.c ----------------------------------------------------------------------------------
  */
