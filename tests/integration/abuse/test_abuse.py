@@ -69,10 +69,10 @@ libc = ctypes.CDLL(None)
 n = 0
 while libc.inotify_init1(0) >= 0 and n < 100000: n += 1
 print(n, flush=True)
-import time; time.sleep(8)
+import time; time.sleep(600)
 """
     sandbox.write_file("/tmp/hog.py", hog.encode())
-    sandbox.exec("python3 /tmp/hog.py > /tmp/count 2>&1 & sleep 1")
+    sandbox.exec("python3 /tmp/hog.py > /tmp/count 2>&1 & until [ -s /tmp/count ]; do sleep 0.05; done")
     got = other_sandbox.exec(["python3", "-c", "import ctypes; print(ctypes.CDLL(None).inotify_init1(0))"])
     assert int(got["stdout"]) >= 0, got
 
@@ -88,9 +88,9 @@ try:
 except OSError:
     pass
 print(len(held), flush=True)
-time.sleep(8)
+time.sleep(600)
 """)
-    sandbox.exec("python3 /tmp/hog.py > /tmp/count 2>&1 & sleep 1.5")
+    sandbox.exec("python3 /tmp/hog.py > /tmp/count 2>&1 & until [ -s /tmp/count ]; do sleep 0.05; done")
     assert other_sandbox.exec(["python3", "-c", "import os; [os.openpty() for _ in range(200)]; print('fine')"])["stdout"] == "fine\n"
     assert 200 <= int(sandbox.exec("cat /tmp/count")["stdout"]) <= 256
 
@@ -130,11 +130,10 @@ def test_output_past_the_cap_is_dropped_and_said(sandbox):
 
 def test_field_report_21_orphans_are_reaped(daemon, sandbox):
     sandbox.exec("for i in $(seq 500); do (setsid sleep 0.1 &) ; done", timeout_s=60)
-    time.sleep(3)
-    zombies = sandbox.exec("cat /proc/[0-9]*/stat 2>/dev/null | awk '$3 == \"Z\"' | wc -l")["stdout"].strip()
-    assert zombies == "0"
+    zombies = "cat /proc/[0-9]*/stat 2>/dev/null | awk '$3 == \"Z\"' | wc -l"
+    wait_for(lambda: sandbox.exec(zombies)["stdout"].strip() == "0"
+             and int(daemon.get(f"/api/sandboxes/{sandbox.id}/stats").json()["pids"]) < 10)
     assert sandbox.exec("exit 7")["exit_code"] == 7
-    assert int(daemon.get(f"/api/sandboxes/{sandbox.id}/stats").json()["pids"]) < 10
 
 
 def test_field_report_22_shared_memory(sandbox):

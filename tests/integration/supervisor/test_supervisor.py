@@ -275,7 +275,7 @@ def test_a_second_signal_ends_it_at_once(make_daemon):
     stream = d.open_stream(f"{box.path}/exec", {"command": "sleep 1000"})
     next(stream.iter_lines())
     d.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    until(lambda: "ending signal=15" in d.log())  # two at once would be one
     d.process.send_signal(signal.SIGTERM)
     ended(d)
     assert "were cut" not in d.log()
@@ -332,8 +332,10 @@ def test_an_automatic_daemon_has_no_port_until_asked_and_ends_when_idle(make_dae
 
 @needs_root
 def test_an_open_connection_keeps_an_automatic_daemon(make_daemon):
-    d = make_daemon("--auto", "--auto-idle", "1")
+    d = make_daemon("--auto", "--auto-idle", "1", start=False)
+    d.spawn()
     connection = UnixConnection(d.socket)
+    until(lambda: connection.connect() is None)  # before it is ready: a second later it may be gone again
     connection.request("GET", "/healthz")
     connection.getresponse().read()
     time.sleep(3)
