@@ -24,20 +24,9 @@ void h1_chunked_init(struct h1_chunked *c)
     memset(c, 0, sizeof *c);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool step_size(struct h1_chunked *c, char b)
 {
-    int digit = hex_digit(b);
+    int digit = h1_hex_digit(b);
 
     if (digit >= 0) {
         c->left = c->left * 16 + (unsigned)digit;

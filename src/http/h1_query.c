@@ -1,17 +1,6 @@
 /* h1_query.c - percent-encoding and query strings. Pure: no I/O, any thread. */
 #include "http/h1_scan.h"
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* The next decoded byte (0..255) at *i, or -1 for a bad escape. */
 static int next_byte(struct smx_view in, bool form, size_t *i)
 {
@@ -24,8 +13,8 @@ static int next_byte(struct smx_view in, bool form, size_t *i)
         return (unsigned char)c;
     if (in.n - *i < 2)
         return -1;
-    high = hex_value(in.p[*i]);
-    low = hex_value(in.p[*i + 1]);
+    high = h1_hex_digit(in.p[*i]);
+    low = h1_hex_digit(in.p[*i + 1]);
     *i += 2;
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }

@@ -28,6 +28,18 @@ struct h1_scan {
     bool bare_lf;       /* LF alone ends a line, too: RFC 9112 2.2 */
 };
 
+/* The value of a hexadecimal digit, or -1. */
+static inline int h1_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 static inline bool h1_ends_line(const struct h1_scan *s, char c)
 {
     return c == '\r' || (c == '\n' && s->bare_lf);

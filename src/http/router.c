@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "http/h1_scan.h"
+
 /* Takes the next segment, without its slash, off a path that starts with one. */
 static struct smx_view take_segment(struct smx_view *path)
 {
@@ -17,17 +19,6 @@ static struct smx_view take_segment(struct smx_view *path)
     return (struct smx_view){ start, n };
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* The byte at in.p[*i], decoded; *i moves on. 0 for a NUL or a bad escape. */
 static int next_byte(struct smx_view in, size_t *i)
 {
@@ -37,8 +28,8 @@ static int next_byte(struct smx_view in, size_t *i)
         return (unsigned char)in.p[(*i)++];
     if (in.n - *i <= 2)
         return 0;
-    high = hex(in.p[*i + 1]);
-    low = hex(in.p[*i + 2]);
+    high = h1_hex_digit(in.p[*i + 1]);
+    low = h1_hex_digit(in.p[*i + 2]);
     *i += 3;
     return high < 0 || low < 0 ? 0 : high * 16 + low;
 }

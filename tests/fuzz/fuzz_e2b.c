@@ -5,30 +5,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "round_trip.h"
 #include "wire/e2b/e2b.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void round_trip(const struct json_table *t, const char *text, size_t n)
-{
-    void *value = smx_alloc(t->size), *again = smx_alloc(t->size);
-    struct smx_buf out;
-
-    if (!value || !again)
-        abort();
-    smx_buf_init(&out, 16 << 20);
-    if (json_decode(t, text, n, value, /* err= */ NULL) == 0) {
-        if (json_encode_to(&out, t, value, /* err= */ NULL) == 0) {
-            if (json_decode(t, out.data, out.len, again, /* err= */ NULL) < 0)
-                abort();
-            json_free(t, again);
-        }
-        json_free(t, value);
-    }
-    smx_buf_done(&out);
-    smx_free(value);
-    smx_free(again);
-}
 
 static void list(const struct json_table *t, const char *text, size_t n)
 {
