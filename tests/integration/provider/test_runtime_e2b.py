@@ -1,7 +1,10 @@
 """The runtime manager over a cloud: one machine for one name, adopted ids, machines that ended unseen, switching, checking before
 switching, health, what is refused and with which advice."""
 import concurrent.futures
+import contextlib
 import json
+import os
+import socket
 import subprocess
 import threading
 
@@ -319,15 +322,16 @@ def test_a_setting_that_makes_no_sense_is_named(cloud, make_daemon, env):
     assert list(env)[0] in d.get("/api/runtime/validate/e2b").text
 
 
+def free_port():
+    """Below those that connections get: nobody takes it by chance before the daemon does."""
+    for port in range(20000 + os.getpid() % 5000, 32768):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 def test_a_provider_that_is_ourselves_is_found(make_daemon):
-    d = make_daemon(start=False, env={"SANDBOX_RUNTIME": "local"})
-    d.flags = ["--listen", "127.0.0.1:0"]
-    d.start()
-    port = d.port
-    d.stop()
-    d.flags = ["--listen", f"127.0.0.1:{port}"]
-    d.env.update(e2b_env(f"http://127.0.0.1:{port}", SANDBOX_RUNTIME="local"))
-    d.start()
+    port = free_port()
+    d = make_daemon("--listen", f"127.0.0.1:{port}", env=e2b_env(f"http://127.0.0.1:{port}", SANDBOX_RUNTIME="local"))
     live = d.get("/api/runtime/validate/e2b?live=1").json()["live"]
     assert (live["ok"], live["error_code"]) == (False, "runtime_loops_to_self") and "elsewhere" in live["hint"]
     refused = switch(d, "e2b", "?live=1")
