@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import fcntl
@@ -161,14 +162,31 @@ def box(sandbox):
 
 
 @pytest.fixture
-def lonely(tmp_path):
-    """No daemon anywhere: a state directory of its own, where one would be started."""
-    cli = Cli(None, tmp_path)
-    cli.state = tmp_path / "state"
+def lonely():
+    """No daemon anywhere: a state directory of its own, where one would be started. Not below pytest's, which is closed to others
+    again whenever another run begins."""
+    home = pathlib.Path(tempfile.mkdtemp(prefix="smx-lonely-", dir="/tmp"))
+    home.chmod(0o755)
+    cli = Cli(None, home)
+    cli.state = home / "state"
     plain = cli.env
     cli.env = lambda **more: plain(**{"SANDMUX_STATE_DIR": str(cli.state), "SANDMUX_AUTO_IDLE_S": "2", **more})
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    yield cli
-    cli("shutdown", "--all")
+    try:
+        yield cli
+        cli("shutdown", "--all")
+        until(lambda: not daemons_of(cli), why="the daemon still runs")
+    finally:
+        subprocess.run(["rm", "-rf", "--one-file-system", str(home)], check=False)
+
+
+def daemons_of(lonely):
+    """The pids of those that its commands started."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if b"serve\0--auto" in open(f"/proc/{pid}/cmdline", "rb").read() and \
+                    f"SANDMUX_STATE_DIR={lonely.state}".encode() in open(f"/proc/{pid}/environ", "rb").read():
+                found.append(int(pid))
+        except OSError:
+            pass
+    return found

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import until
+from conftest import daemons_of, until
 
 pytestmark = pytest.mark.root
 
@@ -119,19 +119,6 @@ def test_doctor_is_content_here(sm):
 
 # --- a daemon of one's own
 
-def daemons_of(lonely):
-    """Their pids."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if b"serve\0--auto" in open(f"/proc/{pid}/cmdline", "rb").read() and \
-                    f"SANDMUX_STATE_DIR={lonely.state}".encode() in open(f"/proc/{pid}/environ", "rb").read():
-                found.append(int(pid))
-        except OSError:
-            pass
-    return found
-
-
 def test_the_first_command_starts_a_daemon(lonely):
     box = lonely.ok("create").text.strip()
     assert lonely.ok("exec", box, "--", "echo", "hi").text == "hi\n"
@@ -157,7 +144,7 @@ def test_it_ends_by_itself_and_is_started_again(lonely):
     lonely.ok("ps")
 
 
-def test_a_daemon_that_cannot_start_says_why(lonely, tmp_path):
+def test_a_daemon_that_cannot_start_says_why(lonely):
     lonely.state.mkdir()
     (lonely.state / "gateway").write_text("in the way")
     r = lonely("ps")
