@@ -1,6 +1,8 @@
 // Commands in a sandbox.
 import { check, equal, fails, sha256, sleep, until } from './context.mjs'
 
+/** A command that ends when a file was written. */
+const waits = (dir) => `until [ -e ${dir}/go ]; do sleep 0.02; done`
 const run = async (ctx, cmd, opts) => (await ctx.shared()).commands.run(cmd, opts)
 
 export default {
@@ -58,9 +60,13 @@ export default {
   },
 
   async 'commands.run: callbacks'(ctx) {
+    const [sbx, dir] = await ctx.folder()
     const [out, err] = [[], []]
-    const opts = { onStdout: (d) => void out.push(d), onStderr: (d) => void err.push(d) }
-    const r = await run(ctx, 'echo 1; sleep 0.3; echo 2; echo e >&2', opts)
+    const onStdout = (d) => {
+      if (out.push(d) === 1) sbx.files.write(`${dir}/go`, '')
+    }
+    const opts = { onStdout, onStderr: (d) => void err.push(d) }
+    const r = await run(ctx, `echo 1; ${waits(dir)}; echo 2; echo e >&2`, opts)
     equal([out.join(''), err.join('')], [r.stdout, r.stderr], 'callbacks and result')
     check(out.length >= 2, `came as ${JSON.stringify(out)}`)
   },
@@ -155,12 +161,13 @@ export default {
   },
 
   async 'commands.connect'(ctx) {
-    const sbx = await ctx.shared()
-    const first = await sbx.commands.run('for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.2; done; exit 5', { background: true })
+    const [sbx, dir] = await ctx.folder()
+    const first = await sbx.commands.run(`seq 8; ${waits(dir)}; seq 9 10; exit 5`, { background: true })
     await until(() => first.stdout.includes('2\n'), 'some output')
     await first.disconnect()
     let seen = ''
     const again = await sbx.commands.connect(first.pid, { onStdout: (d) => void (seen += d) })
+    await sbx.files.write(`${dir}/go`, '')
     const e = await fails(again.wait(), 'CommandExitError')
     equal(e.exitCode, 5, 'code')
     check(e.stdout.endsWith('9\n10\n') && seen === e.stdout, `output ${JSON.stringify(e.stdout)}`)

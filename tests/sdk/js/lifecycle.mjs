@@ -54,8 +54,9 @@ export default {
   },
 
   async 'create: lifecycle, pause at the end of the timeout'(ctx) {
-    const sbx = await createAutoPausing(ctx, { timeoutMs: 2000 })
+    const sbx = await createAutoPausing(ctx, { timeoutMs: 60_000 })
     await sbx.files.write('kept.txt', 'kept')
+    await sbx.setTimeout(1000)
     await until(async () => (await ctx.Sandbox.getInfo(sbx.sandboxId)).state === 'paused', 'pausing by itself')
     equal(await sbx.isRunning(), false, 'running while paused')
     const again = await ctx.Sandbox.connect(sbx.sandboxId, { timeoutMs: 60_000 })
@@ -146,8 +147,9 @@ export default {
   },
 
   async 'timeout: during a stream'(ctx) {
-    const sbx = await ctx.fresh({ timeoutMs: 2000 })
+    const sbx = await ctx.fresh({ timeoutMs: 60_000 })
     const handle = await sbx.commands.run('sleep 600', { background: true })
+    await sbx.setTimeout(1000)
     if (ctx.since('2.20.0')) await fails(handle.wait(), 'TimeoutError', /sandbox/i)
     else await fails(handle.wait(), 'SandboxError', /terminated/) // it does not ask whether the sandbox lives
     await fails(sbx.commands.run('true'), 'SandboxError', /sandbox/i)

@@ -14,6 +14,11 @@ def case(name):
     return lambda fn: CASES.setdefault(name, fn)
 
 
+def waits(folder):
+    """A command that ends when a file was written."""
+    return f"until [ -e {folder}/go ]; do sleep 0.02; done"
+
+
 async def run(c, cmd, **more):
     return await c((await c.shared()).commands.run(cmd, **more))
 
@@ -86,8 +91,15 @@ async def _(c):
 
 @case("commands.run: callbacks")
 async def _(c):
-    out, err = [], []
-    r = await run(c, "echo 1; sleep 0.3; echo 2; echo e >&2", on_stdout=out.append, on_stderr=err.append)
+    sbx, folder = await c.folder()
+    out, err, going = [], [], []
+
+    def seen(text):
+        out.append(text)
+        if not going:
+            go = sbx.files.write(f"{folder}/go", "")
+            going.append(asyncio.ensure_future(go) if c.is_async else go)
+    r = await run(c, f"echo 1; {waits(folder)}; echo 2; echo e >&2", on_stdout=seen, on_stderr=err.append)
     equal(("".join(out), "".join(err)), (r.stdout, r.stderr), "callbacks and result")
     check(len(out) >= 2, out)
 
@@ -203,11 +215,11 @@ async def _(c):
 
 @case("commands.connect")
 async def _(c):
-    sbx = await c.shared()
-    first = await c(sbx.commands.run("for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.2; done; exit 5", background=True))
-    await c.sleep(0.5)
+    sbx, folder = await c.folder()
+    first = await c(sbx.commands.run(f"seq 8; {waits(folder)}; seq 9 10; exit 5", background=True))
     await c(first.disconnect())
     again = await c(sbx.commands.connect(first.pid))
+    await c(sbx.files.write(f"{folder}/go", ""))
     e = await c.fails(again.wait, e2b.CommandExitException)
     equal(e.exit_code, 5, "code")
     check(e.stdout.endswith("9\n10\n"), e.stdout)
@@ -227,14 +239,19 @@ async def _(c):
 
 @case("CommandHandle: output while it runs")
 async def _(c):
-    h = await run(c, "echo 1; sleep 0.3; echo 2 >&2; echo 3", background=True)
+    sbx, folder = await c.folder()
+    h = await run(c, f"echo 1; {waits(folder)}; echo 2 >&2; echo 3", background=True)
     if c.is_async:
         await c.until(lambda: h.stdout == "1\n", "the first line")
         equal(h.exit_code, None, "no code yet")
+        await sbx.files.write(f"{folder}/go", "")
         await h.wait()
         equal((h.stdout, h.stderr, h.exit_code, h.error), ("1\n3\n", "2\n", 0, None), "at the end")
     else:
-        parts = list(h)
+        pieces = iter(h)
+        parts = [next(pieces)]
+        sbx.files.write(f"{folder}/go", "")
+        parts += pieces
         equal("".join(out or "" for out, _, _ in parts), "1\n3\n", "by iterating")
         equal("".join(err or "" for _, err, _ in parts), "2\n", "errors by iterating")
         other, seen = await run(c, "echo 4; echo 5 >&2", background=True), []

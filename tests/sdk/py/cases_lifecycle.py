@@ -58,8 +58,9 @@ async def _(c):
 
 @case("create: lifecycle, pause at the end of the timeout")
 async def _(c):
-    sbx = await c.fresh(timeout=2, lifecycle={"on_timeout": "pause"})
+    sbx = await c.fresh(timeout=60, lifecycle={"on_timeout": "pause"})
     await c(sbx.files.write("kept.txt", "kept"))
+    await c(sbx.set_timeout(1))
 
     async def paused():
         return (await c(c.Sandbox.get_info(sbx.sandbox_id))).state == e2b.SandboxState.PAUSED
@@ -156,8 +157,9 @@ async def _(c):
 
 @case("timeout: during a stream")
 async def _(c):
-    sbx = await c.fresh(timeout=2)
+    sbx = await c.fresh(timeout=60)
     handle = await c(sbx.commands.run("sleep 600", background=True))
+    await c(sbx.set_timeout(1))
     await c.fails(handle.wait, e2b.TimeoutException, "sandbox")
     await c.fails(lambda: sbx.commands.run("true"), e2b.SandboxNotRunningException)
     await c.fails(lambda: sbx.files.read("/etc/hostname"), e2b.SandboxNotRunningException)

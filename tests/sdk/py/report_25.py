@@ -73,6 +73,8 @@ async def cancelled(engine):
             if not await asyncio.to_thread(creating) and not await left():
                 break
             await asyncio.sleep(0.05)
+        else:
+            break
     print("cancelled:", sum(isinstance(end, asyncio.CancelledError) for end in ends), "left:", await left())
 
 
