@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pathlib
+import select
 import subprocess
 import textwrap
 import zipfile
@@ -55,11 +56,12 @@ class SlowWay:
 
     def __init__(self, daemon, what):
         self.process = subprocess.Popen([PYTHON, str(pathlib.Path(__file__).parent / "slow_proxy.py"), str(daemon.port), what],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
 
     def wait_for_request(self):
-        assert self.process.stdout.readline() == "seen\n"
+        assert select.select([self.process.stdout], [], [], PATIENCE_S)[0], "no such request came"
+        assert self.process.stdout.readline() == b"seen\n"
 
     def let_through(self):
         self.process.stdin.close()

@@ -83,6 +83,7 @@ def test_field_25_a_cancelled_create_leaves_no_sandbox(client, daemon, how):
     with slow_way_to(daemon) as way:
         sandbox.configure(url=way.url)
         asyncio.run(main(way))  # ends while the reply is held back
+        way.wait_for_request()  # what became of it is asked
         until(lambda: ids_of(daemon) != before, why="the daemon made none")
         way.let_through()
         all_calls_ended()
