@@ -719,6 +719,24 @@ int session_command_input(struct sandbox *sb, struct session_command *cmd, const
     return r;
 }
 
+/* To the command's whole group, as from a terminal: the shell alone would leave its children, and
+ * minds SIGINT only when they do. False: not by this way. */
+static bool signal_group(struct provider_box *box, uint32_t pid, int signo)
+{
+    char lead[16], number[16];
+    const char *const argv[] = { "sh", "-c", session_script_signal, "sh", lead, number, NULL };
+    struct provider_process_spec spec = { .argv = argv, .user = "root", .timeout_ms = 10000 };
+    struct smx_buf out;
+    int r, code = -1;
+
+    snprintf(lead, sizeof lead, "%u", pid);
+    snprintf(number, sizeof number, "%d", signo);
+    smx_buf_init(&out, 1024);
+    r = run_to_end(box, &spec, &out, &code, /* err= */ NULL);
+    smx_buf_done(&out);
+    return r == 0 && code == 0;
+}
+
 int session_command_signal(
     struct sandbox *sb, struct session_command *cmd, int signo, struct smx_err *err)
 {
@@ -730,7 +748,8 @@ int session_command_signal(
         r = sandbox_use_begin(sb, &box, err);
     if (r < 0)
         return r;
-    r = provider_signal(box, cmd->pid, signo, deadline, err);
+    if (signo == SIGKILL || signo < 1 || signo > 64 || !signal_group(box, cmd->pid, signo))
+        r = provider_signal(box, cmd->pid, signo, deadline, err);
     sandbox_use_end(sb);
     return r;
 }

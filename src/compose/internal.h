@@ -88,7 +88,7 @@ int run_to_end(struct provider_box *box, const struct provider_process_spec *spe
 
 /* script.c: what the shells run; see there. */
 extern const char session_script_make[], session_script_bash[], session_script_sh[],
-    session_script_end[];
+    session_script_signal[], session_script_end[];
 
 /* mark.c: finds what a command's shell writes when the command has ended and when its state is
  * written, in a stream of bytes that comes in pieces: RS, the command's id, ';' or ':', exit code,

@@ -14,6 +14,13 @@
  *
  * end:   $1 id of the session, $2 directory. Kills whatever carries the session's variable.
  *
+ * signal:
+ *        $1 process that leads the command's group, $2 signal. Waits until the shell hears it: bash
+ *        that gets one between a look for signals and the wait for its next child acts on it when
+ *        that child has ended, and the child loses it between its fork and its exec. Who waits or
+ *        reads sleeps, so nobody is in between when the shell and all of its forks do (flag 64 of
+ *        stat: forked, not executed). A shell that computes all the time gets it after a second.
+ *
  * Names that begin with __smx_ are ours and are not part of the state. The bash script writes only
  * what differs from a new shell with the sandbox's environment: reading it back is what the next
  * command waits for. Files are written over in place, which is cheap where making one shorter is
@@ -188,3 +195,21 @@ const char session_script_end[] =
     "[ \"$found\" ] || break\n"
     "done\n"
     "rm -rf -- \"$2\"\n";
+
+const char session_script_signal[] =
+    "lead=$1 signo=$2 looks=0\n"
+    "heard() {\n"
+    "for f in /proc/[0-9]*/stat; do\n"
+    "read -r line <\"$f\" || continue\n"
+    "set -- ${line##*) }\n"
+    "[ \"$3\" = \"$lead\" ] || continue\n"
+    "case $1 in [SZTtXx]) continue ;; esac\n"
+    "case $line in \"$lead (bash) \"* | \"$lead (sh) \"* | \"$lead (dash) \"*) return 1 ;; esac\n"
+    "[ $(($7 & 64)) = 0 ] || return 1\n"
+    "done\n"
+    "}\n"
+    "until heard || [ $looks = 50 ]; do\n"
+    "looks=$((looks + 1))\n"
+    "sleep 0.02\n"
+    "done 2>/dev/null\n"
+    "kill -\"$signo\" -\"$lead\" 2>/dev/null\n";

@@ -234,7 +234,7 @@ def test_a_signal_at_once_ends_the_command_and_its_children(session):
 def test_a_signal_comes_once_and_a_trap_has_its_time(session):
     begun = session.run("trap 'echo got; sleep 0.5; echo cleaned; exit 5' TERM; echo ready; sleep 300", **{"async": True})
     path = f"{session.path}/commands/{begun['cmd_id']}"
-    until(lambda: "ready" in session.daemon.get(path).json()["stdout"])
+    until(lambda: "ready" in session.logs(begun["cmd_id"])["stdout"])
     assert session.daemon.delete(path, params={"signal": "TERM"}).status_code == 204
     ended = session.ended(begun["cmd_id"])
     assert (ended["exit_code"], ended["stdout"]) == (5, "ready\ngot\ncleaned\n")
