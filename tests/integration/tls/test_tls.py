@@ -3,6 +3,7 @@ last, and our own clients over https."""
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -452,10 +453,21 @@ def test_env_of_a_daemon_that_a_client_started_gives_it_a_port(tmp_path):
         assert sandmux("shutdown", env=env, cwd=tmp_path).returncode == 0
 
 
+def unused_port():
+    """One that no outgoing connection and no port 0 gets before the daemon takes it."""
+    for port in random.sample(range(20000, 30000), 100):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise AssertionError("no unused port")
+
+
 def test_its_own_variables_do_not_count_as_e2b(make_daemon):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = unused_port()
     env = {"E2B_API_URL": f"http://127.0.0.1:{port}", "E2B_SANDBOX_URL": f"http://127.0.0.1:{port}", "E2B_DOMAIN": f"localhost:{port}",
            "E2B_API_KEY": "e2b_" + "0" * 40}
     d = make_daemon("--listen", f"127.0.0.1:{port}", env=env)
