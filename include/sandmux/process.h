@@ -44,7 +44,8 @@ struct smx_exec_result {
 
 /** smx_exec() - run to the end and collect the output.
  * Return: 0 whatever the exit code is; -SMX_E_CANCELLED: the handle's interrupt function ended it,
- * and the command is killed; -SMX_E_SANDBOX_NOT_FOUND; -SMX_E_STATE; -SMX_E_INVALID. */
+ * and the command is killed: one that is not known to run yet is waited for, 3 s at most;
+ * -SMX_E_SANDBOX_NOT_FOUND; -SMX_E_STATE; -SMX_E_INVALID. */
 SMX_API int smx_exec(struct smx_client *client, const char *id, const struct smx_exec_spec *spec,
     struct smx_exec_result **ret_result, struct smx_err *err);
 SMX_API void smx_exec_result_free(struct smx_exec_result *result);

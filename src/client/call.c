@@ -181,7 +181,7 @@ static void set_deadlines(struct smx_client *c, const struct call *call, struct 
 
     conn->deadline_ns = ms == UINT64_MAX ? SMX_FOREVER : smx_deadline_in_ms(ms);
     conn->idle_ms = call->idle_ms;
-    conn->interrupt = call->to_its_end ? (struct client_interrupt){ 0 } : c->interrupt;
+    conn->interrupt = call->interrupt ? *call->interrupt : c->interrupt;
 }
 
 /* Without the query: it may hold a command. */

@@ -20,6 +20,7 @@ struct result_box {
     size_t max;
     uint64_t pid; /* 0: not known */
     bool ended;
+    struct client_linger linger;
 };
 
 /* --- the request --------------------------------------------------------------------------------
@@ -71,8 +72,10 @@ static int take_event(struct result_box *b, const struct native_exec_event *e, s
         r = keep(b, &b->out, e->stdout_b64.data, e->stdout_b64.n, err);
     if (r == 0 && e->stderr_b64.data)
         r = keep(b, &b->errors, e->stderr_b64.data, e->stderr_b64.n, err);
-    if (r == 0 && e->start)
+    if (r == 0 && e->start) {
         b->pid = e->start->pid;
+        r = client_linger_known(&b->linger, err);
+    }
     if (r == 0 && e->error)
         r = problem_error(e->error, err);
     if (r == 0 && e->exit) {
@@ -114,7 +117,7 @@ static int finish(struct result_box *b, struct smx_err *err)
 /* A caller who gave up waiting does not want the command either. */
 static void kill_command(struct smx_client *c, const char *id, uint64_t pid)
 {
-    struct call call = { .method = "DELETE", .timeout_ms = KILL_MS, .to_its_end = true };
+    struct call call = { .method = "DELETE", .timeout_ms = KILL_MS, .interrupt = &client_never };
     struct smx_buf path;
 
     smx_buf_init(&path, SMX_HTTP_HEAD_MAX);
@@ -129,7 +132,10 @@ static void kill_command(struct smx_client *c, const char *id, uint64_t pid)
 static int run(struct smx_client *c, const char *id, const struct smx_exec_spec *spec,
     struct result_box *b, struct smx_err *err)
 {
-    struct call call = { .method = "POST", .accept = NATIVE_NDJSON, .timeout_ms = UINT64_MAX };
+    struct client_interrupt interrupt = client_linger(&b->linger, &c->interrupt);
+    struct call call = {
+        .method = "POST", .accept = NATIVE_NDJSON, .timeout_ms = UINT64_MAX, .interrupt = &interrupt
+    };
     struct conn *conn = NULL;
     struct smx_buf path, body;
     int r;

@@ -29,6 +29,7 @@ enum {
     CLIENT_IDLE_MS = 300000, /* idle connections older than this are not used again */
     CLIENT_IN_BYTES = 128 * 1024,
     CLIENT_REPLY_MAX = 64 * 1024 * 1024,
+    CLIENT_LINGER_MS = 3000,
     CLIENT_TICK_MS = 150, /* how often a call that waits asks whether it shall go on */
 };
 
@@ -37,6 +38,7 @@ struct client_interrupt {
     smx_interrupt_fn *fn; /* NULL: nobody */
     void *arg;
 };
+extern const struct client_interrupt client_never;
 
 struct client_tls;
 
@@ -90,6 +92,18 @@ int client_wait_fd(int fd, int events, uint64_t deadline_ns, const struct client
 int client_interrupted(const struct client_interrupt *i, struct smx_err *err);
 /* How long poll() may wait: to the deadline, and not past the next question. */
 int client_poll_ms(uint64_t deadline_ns, const struct client_interrupt *i);
+
+/* An interrupt for a call that starts something: it is heeded once the daemon has said what that
+ * is, so that it can be ended, or CLIENT_LINGER_MS later. */
+struct client_linger {
+    struct client_interrupt inner;
+    bool wanted, known; /* the caller gave up; set by the reader of the reply */
+    uint64_t until_ns;
+};
+/* The interrupt for the call; @l outlives it. */
+struct client_interrupt client_linger(struct client_linger *l, const struct client_interrupt *i);
+/* It is known now. -SMX_E_CANCELLED when the caller gave up before that. */
+int client_linger_known(struct client_linger *l, struct smx_err *err);
 
 /* --- endpoint.c: where to ------------------------------------------------------------------------
  */
@@ -170,9 +184,9 @@ struct call {
     call_source_fn *source; /* streamed body of source_bytes, UINT64_MAX: unknown */
     void *source_arg;
     uint64_t source_bytes;
-    uint64_t timeout_ms; /* whole call; 0: the handle's; UINT64_MAX: none */
-    uint64_t idle_ms;    /* longest silence, for streams; 0: none */
-    bool to_its_end;     /* whatever the interrupt function says */
+    uint64_t timeout_ms;                      /* whole call; 0: the handle's; UINT64_MAX: none */
+    uint64_t idle_ms;                         /* longest silence, for streams; 0: none */
+    const struct client_interrupt *interrupt; /* NULL: the handle's */
 };
 /* Sends it and reads the reply's head, whatever the status is. *ret is the caller's until
  * client_give(). */

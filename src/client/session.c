@@ -261,6 +261,7 @@ struct follower {
     void *arg;
     int exit_code;
     char *cmd_id; /* once it is known */
+    struct client_linger linger;
 };
 
 static int give(struct follower *f, int stream, const char *text, const struct json_bytes *bytes)
@@ -284,9 +285,10 @@ static int follow_line(char *line, size_t n, void *arg, struct smx_err *err)
         return r;
     if (ev.error)
         r = problem_error(ev.error, err);
-    else if (ev.start && ev.start->cmd_id && !f->cmd_id)
+    else if (ev.start && ev.start->cmd_id && !f->cmd_id) {
         f->cmd_id = smx_take(&ev.start->cmd_id);
-    else if (ev.exit)
+        r = client_linger_known(&f->linger, err);
+    } else if (ev.exit)
         f->exit_code = (int)ev.exit->exit_code;
     else
         r = give(f, 1, ev.stdout_text, &ev.stdout_b64);
@@ -319,7 +321,7 @@ int smx_session_follow(struct smx_client *c, const char *sandbox, const char *se
     const char *command, smx_session_fn *fn, void *arg, int *ret_exit_code, struct smx_err *err)
 {
     struct call call = { .method = "GET", .timeout_ms = UINT64_MAX };
-    struct follower f = { fn, arg, -1, NULL };
+    struct follower f = { .fn = fn, .arg = arg, .exit_code = -1 };
     struct smx_buf path;
     int r = session_path(&path, sandbox, session, command, "/logs", err);
 
@@ -333,7 +335,7 @@ int smx_session_follow(struct smx_client *c, const char *sandbox, const char *se
 static void end_command(
     struct smx_client *c, const char *sandbox, const char *session, const char *command)
 {
-    struct call call = { .method = "DELETE", .timeout_ms = END_MS, .to_its_end = true };
+    struct call call = { .method = "DELETE", .timeout_ms = END_MS, .interrupt = &client_never };
     struct smx_buf path;
 
     if (session_path(&path, sandbox, session, command, /* suffix= */ NULL, /* err= */ NULL) == 0) {
@@ -348,7 +350,8 @@ static int run_followed(struct smx_client *c, const char *sandbox, const char *s
     const struct smx_session_exec *spec, struct follower *f, int *ret_exit_code,
     struct smx_err *err)
 {
-    struct call call = { .method = "POST", .timeout_ms = UINT64_MAX };
+    struct client_interrupt interrupt = client_linger(&f->linger, &c->interrupt);
+    struct call call = { .method = "POST", .timeout_ms = UINT64_MAX, .interrupt = &interrupt };
     struct smx_buf path, body;
     int r = check_exec(spec, err);
 
@@ -373,7 +376,7 @@ int smx_session_run(struct smx_client *c, const char *sandbox, const char *sessi
     const struct smx_session_exec *spec, smx_session_fn *fn, void *arg, int *ret_exit_code,
     struct smx_err *err)
 {
-    struct follower f = { fn, arg, -1, NULL };
+    struct follower f = { .fn = fn, .arg = arg, .exit_code = -1 };
     int r = run_followed(c, sandbox, session, spec, &f, ret_exit_code, err);
 
     smx_free(f.cmd_id);
@@ -390,7 +393,7 @@ static int pass_over(int stream, const void *data, size_t n, void *arg)
 static int exec_interruptible(struct smx_client *c, const char *sandbox, const char *session,
     const struct smx_session_exec *spec, struct smx_session_result **ret, struct smx_err *err)
 {
-    struct follower f = { pass_over, /* arg= */ NULL, -1, NULL };
+    struct follower f = { .fn = pass_over, .exit_code = -1 };
     int r = run_followed(c, sandbox, session, spec, &f, /* ret_exit_code= */ NULL, err);
 
     if (r == 0 && !f.cmd_id)

@@ -11,6 +11,33 @@ int client_interrupted(const struct client_interrupt *i, struct smx_err *err)
     return smx_err_set(err, SMX_E_CANCELLED, "the call was cancelled");
 }
 
+const struct client_interrupt client_never = { .fn = NULL };
+
+/* The inner one is asked until it has said yes, and not again: it may have left an exception
+ * behind. */
+static int linger_ask(void *arg)
+{
+    struct client_linger *l = arg;
+
+    if (!l->wanted && l->inner.fn(l->inner.arg) != 0) {
+        l->wanted = true;
+        l->until_ns = smx_deadline_in_ms(CLIENT_LINGER_MS);
+    }
+    return l->wanted && (l->known || smx_now_ns() >= l->until_ns);
+}
+
+struct client_interrupt client_linger(struct client_linger *l, const struct client_interrupt *i)
+{
+    *l = (struct client_linger){ .inner = *i };
+    return i->fn ? (struct client_interrupt){ linger_ask, l } : client_never;
+}
+
+int client_linger_known(struct client_linger *l, struct smx_err *err)
+{
+    l->known = true;
+    return l->wanted ? smx_err_set(err, SMX_E_CANCELLED, "the call was cancelled") : 0;
+}
+
 int client_poll_ms(uint64_t deadline_ns, const struct client_interrupt *i)
 {
     uint64_t now = smx_now_ns();

@@ -126,6 +126,30 @@ def test_a_cancelled_exec_kills_its_command(client, box, stdin):
     until(lambda: b"7531" not in box.process.exec("cat /proc/[0-9]*/cmdline").stdout_bytes, why="the command still runs")
 
 
+def test_an_exec_that_is_cancelled_before_its_start_is_told_kills_its_command(client, daemon, box):
+    import sandbox
+    from sandbox.aio import AsyncSandbox
+
+    def runs():
+        return "sleep 7541" in daemon.exec_in(box.id, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")["stdout"]
+
+    async def main(way):
+        task = asyncio.create_task(AsyncSandbox(sandbox.Sandbox.get(box.id)).process.exec("sleep 754''1; true"))
+        await asyncio.get_running_loop().run_in_executor(None, way.wait_for_request)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with slow_way_to(daemon, f"POST /api/sandboxes/{box.id}/exec") as way:
+        sandbox.configure(url=way.url)
+        asyncio.run(main(way))
+        until(runs, why="the command did not start")
+        time.sleep(0.5)  # a call asks several times a second whether it is to end
+        way.let_through()
+        all_calls_ended()
+        until(lambda: not runs(), why="the command still runs")
+
+
 def test_cancelled_calls_leave_no_thread_and_no_descriptor(client, box):
     from sandbox.aio import AsyncSandbox
     twin = AsyncSandbox(box)
@@ -134,9 +158,11 @@ def test_cancelled_calls_leave_no_thread_and_no_descriptor(client, box):
         await cancel_when_running(twin, str(seconds).encode(), *(twin.process.exec(f"sleep {seconds}; true") for _ in range(30)))
         assert (await twin.process.exec("echo ok")).result == "ok\n"
     asyncio.run(main(6001))
+    all_calls_ended()  # a moment after their tasks
     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for seconds in (6002, 6003):
         asyncio.run(main(seconds))
+        all_calls_ended()
     assert threading.active_count() <= threads + 30
     until(lambda: len(os.listdir("/proc/self/fd")) <= files + 16, why="descriptors leak")
 
