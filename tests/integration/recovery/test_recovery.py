@@ -83,9 +83,11 @@ def test_everything_killed_at_once(own):
 @pytest.mark.parametrize("victim", ["sandmux-gateway", "sandmux-engine", "supervisor"])
 @pytest.mark.parametrize("delay_ms", [5, 40, 120])
 def test_kill_in_the_middle_of_64_creates(own, victim, delay_ms):
+    url = own.url + "/api/sandboxes"  # of the daemon that is killed, however late a thread begins
+
     def create(_):
         try:
-            reply = requests.post(own.url + "/api/sandboxes", json={}, timeout=60)
+            reply = requests.post(url, json={}, timeout=60)
             return reply.json()["id"] if reply.status_code == 201 else None
         except (requests.RequestException, ValueError):
             return None
