@@ -1,5 +1,6 @@
 """Rooms: what the engine makes before anybody asks for a sandbox. A sandbox from a room and one that was made on demand are
 the same; rooms hold no process; nothing is left of them."""
+import contextlib
 import os
 import pathlib
 import re
@@ -25,8 +26,9 @@ def hands(engine):
     found = []
     for p in pathlib.Path("/proc").iterdir():
         if p.name.isdigit() and parent(p.name) == engine.process.pid and alive(p.name):
-            if (p / "comm").read_text().strip() == "sandmux-hand":
-                found.append(int(p.name))
+            with contextlib.suppress(OSError):  # it ends
+                if (p / "comm").read_text().strip() == "sandmux-hand":
+                    found.append(int(p.name))
     return found
 
 

@@ -1,4 +1,5 @@
 """`sandmux serve`: one owner of a state directory and a port, programs that are started again, orderly and disorderly ends."""
+import contextlib
 import errno
 import json
 import os
@@ -166,13 +167,20 @@ def test_the_gateway_has_no_privilege(make_daemon):
 
 
 @needs_root
+def opened_by(pid):
+    """What its descriptors are; some may be closed meanwhile."""
+    found = set()
+    for p in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(p))
+    return found
+
+
 def test_lock_and_listeners_are_open_in_no_engine(make_daemon):
     d = make_daemon()
-    targets = [os.readlink(p) for p in pathlib.Path(f"/proc/{d.pid_of('sandmux-engine')}/fd").iterdir()]
-    assert str(d.state / "lock") not in targets
-    inodes = {t for t in targets if t.startswith("socket:")}
-    supervisor = {os.readlink(p) for p in pathlib.Path(f"/proc/{d.process.pid}/fd").iterdir()}
-    assert not inodes & {t for t in supervisor if t.startswith("socket:")}
+    engine, supervisor = opened_by(d.pid_of("sandmux-engine")), opened_by(d.process.pid)
+    assert str(d.state / "lock") in supervisor and str(d.state / "lock") not in engine
+    assert not {t for t in engine & supervisor if t.startswith("socket:")}
 
 
 # --- ends
