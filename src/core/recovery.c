@@ -440,19 +440,36 @@ struct told {
     char reason[PROVIDER_REASON_MAX + 1];
 };
 
+/* True: it is not taken up yet, and only a look does both, so that whoever is told of the new state
+ * can use it. */
+static bool told(struct sbx *b, const struct told *t)
+{
+    struct smx_err err = { 0 };
+
+    if (!b->registered)
+        return false;
+    if (t->state == PROVIDER_BOX_GONE)
+        sandbox_delete_locked(b, *t->reason ? t->reason : "lost", &err);
+    else if (b->box)
+        sandbox_follow(b, t->state, t->reason);
+    else
+        return true;
+    return false;
+}
+
 static void told_fiber(void *arg)
 {
     SMX_CLEANUP(smx_freep) struct told *t = arg;
     struct sbx *b = t->b;
     struct smx_err err = { 0 };
+    bool look = false;
 
     if (sandbox_lock(b, &err) == 0) {
-        if (b->registered && t->state == PROVIDER_BOX_GONE)
-            sandbox_delete_locked(b, *t->reason ? t->reason : "lost", &err);
-        else if (b->registered)
-            sandbox_follow(b, t->state, t->reason);
+        look = told(b, t);
         sandbox_unlock(b);
     }
+    if (look)
+        recovery_run(b->rt);
     sandbox_unref(&b->pub);
 }
 

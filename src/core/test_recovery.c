@@ -375,6 +375,39 @@ FIBER_TEST(changes_that_the_provider_tells_of_are_followed)
     ASSERT_STR(sb->reason, "expired");
 }
 
+struct late_pause {
+    struct fake_cloud *cloud;
+    const char *id;
+};
+
+static void pause_late(void *arg)
+{
+    struct late_pause *p = arg;
+
+    io_sleep_until(in_ms(10));
+    fake_cloud_set(p->cloud, p->id, PROVIDER_BOX_PAUSED, "expired", true);
+}
+
+FIBER_TEST(what_the_provider_tells_of_before_it_is_taken_up_can_be_used)
+{
+    FIXTURE(f);
+    SANDBOX(sb);
+    SANDBOX(again);
+    struct late_pause late = { .cloud = &f.cloud };
+
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(make(&f, NULL, &sb), &f.err);
+    late.id = sb->id;
+    fixture_close(&f);
+    f.cloud.fault[FAKE_LIST].delay_ms = 30;
+    ASSERT_OK(io_fiber_spawn(io_loop_self(), "pause", pause_late, &late, NULL, &f.err), &f.err);
+    ASSERT_OK(fixture_open(&f), &f.err);
+    ASSERT_OK(core_find(f.core, sb->id, &again, &f.err), &f.err);
+    ASSERT_EQ(again->state, SANDBOX_PAUSED);
+    ASSERT_STR(again->reason, "expired");
+    ASSERT_OK(sandbox_resume(again, &f.err), &f.err);
+}
+
 FIBER_TEST(what_appears_after_the_start_is_found_too)
 {
     FIXTURE(f);
