@@ -80,12 +80,12 @@ def test_sessions_keep_their_state(client, box):
     assert client.get(f"{sessions}/s/commands/{running['cmd_id']}/logs").json()["status"] != "running"
 
 
-def test_the_lifetime_goes_along(client, box):
+def test_the_lifetime_goes_along(client, cloud, box):
     end = client.patch(box.path, json={"timeout_s": 600}).json()["expires_at"]
     moved = migrate(box, "e2b")
     assert moved.status_code == 200 and moved.json()["expires_at"] == end, moved.text
     assert client.patch(box.path, json={"timeout_s": 1}).status_code == 200
-    until(lambda: client.get(box.path).status_code == 404, why="it outlived its lifetime")
+    until(lambda: client.get(box.path).status_code == 404 and cloud_ids(cloud) == [], why="it outlived its lifetime")
 
 
 @pytest.mark.parametrize("body, status, text", [
