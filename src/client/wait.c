@@ -4,11 +4,16 @@
 #include <errno.h>
 #include <poll.h>
 
+static int cancelled(struct smx_err *err)
+{
+    return smx_err_set(err, SMX_E_CANCELLED, "the call was cancelled");
+}
+
 int client_interrupted(const struct client_interrupt *i, struct smx_err *err)
 {
     if (!i->fn || i->fn(i->arg) == 0)
         return 0;
-    return smx_err_set(err, SMX_E_CANCELLED, "the call was cancelled");
+    return cancelled(err);
 }
 
 const struct client_interrupt client_never = { .fn = NULL };
@@ -35,7 +40,7 @@ struct client_interrupt client_linger(struct client_linger *l, const struct clie
 int client_linger_known(struct client_linger *l, struct smx_err *err)
 {
     l->known = true;
-    return l->wanted ? smx_err_set(err, SMX_E_CANCELLED, "the call was cancelled") : 0;
+    return l->wanted ? cancelled(err) : 0;
 }
 
 int client_poll_ms(uint64_t deadline_ns, const struct client_interrupt *i)

@@ -22,7 +22,9 @@ enum {
     AHEAD_IDLE_MS = 30000,
     AHEAD_WAIT_MS = 2000, /* for its start; then the command has a process of its own */
     AHEAD_MAX = 4,        /* in one sandbox */
-    AHEAD_ALL_MAX = 128
+    AHEAD_ALL_MAX = 128,
+    SIGNAL_MS = 10000, /* the script waits a second for the shell to hear */
+    SIGNAL_OUTPUT_MAX = 1024
 };
 
 struct pump {
@@ -725,13 +727,13 @@ static bool signal_group(struct provider_box *box, uint32_t pid, int signo)
 {
     char lead[16], number[16];
     const char *const argv[] = { "sh", "-c", session_script_signal, "sh", lead, number, NULL };
-    struct provider_process_spec spec = { .argv = argv, .user = "root", .timeout_ms = 10000 };
+    struct provider_process_spec spec = { .argv = argv, .user = "root", .timeout_ms = SIGNAL_MS };
     struct smx_buf out;
     int r, code = -1;
 
     snprintf(lead, sizeof lead, "%u", pid);
     snprintf(number, sizeof number, "%d", signo);
-    smx_buf_init(&out, 1024);
+    smx_buf_init(&out, SIGNAL_OUTPUT_MAX);
     r = run_to_end(box, &spec, &out, &code, /* err= */ NULL);
     smx_buf_done(&out);
     return r == 0 && code == 0;
@@ -748,7 +750,7 @@ int session_command_signal(
         r = sandbox_use_begin(sb, &box, err);
     if (r < 0)
         return r;
-    if (signo == SIGKILL || signo < 1 || signo > 64 || !signal_group(box, cmd->pid, signo))
+    if (signo == SIGKILL || signo < 1 || signo >= _NSIG || !signal_group(box, cmd->pid, signo))
         r = provider_signal(box, cmd->pid, signo, deadline, err);
     sandbox_use_end(sb);
     return r;
